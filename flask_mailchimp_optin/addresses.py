@@ -1,0 +1,49 @@
+"""Email addresses in their one canonical form, and Mailchimp's name for them.
+
+Pure: no I/O. Both journeys compare addresses only in this form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+from email_validator import EmailNotValidError, validate_email
+
+from .errors import BadAddress
+
+
+def canonical(raw: object) -> str:
+    """The canonical form of an address as a host or Mailchimp wrote it.
+
+    Surrounding space goes, Unicode is normalised to NFC, everything is lower-cased (Mailchimp names
+    members by the lower-cased address), an international domain is written in its ASCII form.
+    Plus tags and dots stay: only the receiving server knows whether they matter.
+
+    :raises BadAddress: the text is not one deliverable-looking address (RFC 5321 lengths included).
+    """
+    if not isinstance(raw, str) or not raw.strip():
+        raise BadAddress("There is no email address. Enter one.")
+    text = raw.strip()
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in text):
+        raise BadAddress("The email address holds an invisible character. Type it again by hand.")
+    try:
+        parsed = validate_email(
+            text, check_deliverability=False, test_environment=True, allow_quoted_local=True
+        )
+    except EmailNotValidError as error:
+        raise BadAddress(f"This is not an email address: {error}") from None
+    # Lower-case before NFC: "İ".lower() is two code points, which NFC leaves as they are.
+    local = unicodedata.normalize("NFC", parsed.local_part.lower())
+    result = f"{local}@{(parsed.ascii_domain or parsed.domain).lower()}"
+    if len(result.encode()) > 254:
+        raise BadAddress("The email address is longer than the 254 bytes that mail allows.")
+    return result
+
+
+def subscriber_hash(address: str) -> str:
+    """Mailchimp's path name of a member: MD5 of the lower-cased address, in hexadecimal.
+
+    :param address: in canonical form.
+    """
+    return hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()

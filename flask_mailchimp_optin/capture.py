@@ -1,0 +1,357 @@
+"""Journey out, first step: a customer changes, and the outbox says so in the same transaction.
+
+Listens on the host's model (inserts, updates of mapped attributes, deletes) and on every session
+(bulk ORM DML). Writes one Core insert for each flush, and asks for a worker after the outermost
+commit. A rollback, also of a savepoint, leaves nothing. Nothing here may raise into the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import event, insert, inspect, select
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, object_session
+
+from .ledger import Facts, named_facts, truncate_ip
+from .services import FOLLOWING, Services
+
+_PENDING = "mailchimp_optin_pending"
+_WAKE = "mailchimp_optin_wake"
+#: A bulk write that matches more customers than this is captured as "look at every customer".
+_MANY = 10_000
+
+_captures: dict[type[Any], Capture] = {}
+_listening = False
+
+
+def watch(model: type[Any], find: Callable[[], Services]) -> None:
+    """Capture every change of this model from now on.
+
+    :param find: the services of the application at work; called at each change.
+    """
+    global _listening
+    known = _captures.get(model)
+    if known is not None:
+        known.find = find
+        return
+    _captures[model] = Capture(model, find)
+    if not _listening:
+        _listening = True
+        event.listen(Session, "after_flush", _after_flush)
+        event.listen(Session, "after_soft_rollback", _after_soft_rollback)
+        event.listen(Session, "after_commit", _after_commit)
+        event.listen(Session, "after_transaction_end", _after_transaction_end)
+        event.listen(Session, "do_orm_execute", _do_orm_execute)
+
+
+class Capture:
+    """The listeners on one model."""
+
+    def __init__(self, model: type[Any], find: Callable[[], Services]) -> None:
+        self.find = find
+        event.listen(model, "after_insert", self._inserted, propagate=True)
+        event.listen(model, "after_update", self._updated, propagate=True)
+        event.listen(model, "after_delete", self._deleted, propagate=True)
+        opt_in = find().mapping.mapping.opt_in
+        if opt_in in inspect(model).column_attrs:
+            # An expired attribute that is set would otherwise lose its old value.
+            attribute = getattr(model, opt_in)
+            event.listen(attribute, "set", _keep_old, active_history=True, propagate=True)
+
+    def _inserted(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
+        self._collect(customer, None, self._box(customer), new=True)
+
+    def _updated(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
+        services = self.find()
+        state: InstanceState[Any] = inspect(customer)
+        names = services.mapping.watched
+        if services.mapping.watch_all:
+            names = frozenset(attribute.key for attribute in state.mapper.attrs)
+        # after_update fires without a net change too: look at the history.
+        if not any(state.attrs[name].history.has_changes() for name in names):
+            return
+        before, now = self._box_change(state, customer)
+        self._collect(customer, before, now)
+
+    def _deleted(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
+        box = self._box(customer)
+        self._collect(customer, box, box)
+
+    def _box(self, customer: Any) -> bool | None:
+        return self.find().mapping.box(customer)
+
+    def _box_change(
+        self, state: InstanceState[Any], customer: Any
+    ) -> tuple[bool | None, bool | None]:
+        mapping = self.find().mapping
+        now = mapping.box(customer)
+        if mapping.mapping.opt_in not in state.mapper.attrs:
+            return now, now  # a property has no history: found by comparing, later
+        old = state.attrs[mapping.mapping.opt_in].history.deleted
+        return (mapping.as_box(old[0]) if old else now), now
+
+    def _collect(
+        self, customer: Any, before: bool | None, now: bool | None, *, new: bool = False
+    ) -> None:
+        session = object_session(customer)
+        if session is None:
+            return
+        services = self.find()
+        facts = _facts(services, session)
+        decided = now is not None and now is not before and (not new or now)
+        change = _Change(
+            tenant=services.mapping.tenant_of(customer),
+            key=services.mapping.key_of(customer),
+            address=services.mapping.address_of(customer) if decided else None,
+            # A yes on a new row is a decision with a time only if somebody was named for it.
+            decision=now if decided and (not new or facts.named) else None,
+            value=now if decided else None,
+            previous=before,
+        )
+        session.info.setdefault(_PENDING, {}).setdefault(self, []).append(change)
+
+    def write(self, session: Session, changes: list[_Change]) -> None:
+        """The changes into outbox and ledger, on the session's own connection."""
+        services = self.find()
+        tables, at = services.tables, services.now()
+        facts = _facts(services, session)
+        connection = session.connection(bind_arguments={"mapper": services.mapping.mapper})
+        decided = [change.ledger_row(facts, at) for change in changes if change.value is not None]
+        if decided:
+            connection.execute(insert(tables.decision), decided)
+        if FOLLOWING in session.info:
+            return  # the box follows Mailchimp: nothing to send back
+        connection.execute(insert(tables.outbox), [change.outbox_row(at) for change in changes])
+        session.info[_WAKE] = services
+
+    def bulk(self, state: ORMExecuteState) -> Any:
+        """Capture an ``update()``, ``delete()`` or ``insert()`` on the model."""
+        services = self.find()
+        touched = _touched(state, services)
+        if not touched:
+            return None
+        if state.is_insert or state.bind_mapper is None:
+            self.write(state.session, [_EVERYBODY])
+            return None
+        before = _matched(state, services)
+        result = state.invoke_statement()
+        after = before
+        if before is not None and state.is_update and services.mapping.mapping.opt_in in touched:
+            after = _boxes(state.session, services, list(before))
+        self.write(state.session, _changes(before, after))
+        return result
+
+
+class _Change:
+    """One change on its way into the outbox and, if somebody decided, into the ledger."""
+
+    __slots__ = ("address", "decision", "key", "previous", "tenant", "value")
+
+    def __init__(
+        self,
+        *,
+        tenant: str | None,
+        key: str | None,
+        address: str | None = None,
+        decision: bool | None = None,
+        value: bool | None = None,
+        previous: bool | None = None,
+    ) -> None:
+        self.tenant = tenant
+        self.key = key
+        self.address = address
+        self.decision = decision
+        self.value = value
+        self.previous = previous
+
+    def outbox_row(self, at: Any) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "customer_key": self.key,
+            "decision": self.decision,
+            "created_at": at,
+        }
+
+    def ledger_row(self, facts: Facts, at: Any) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant or "",
+            "customer_key": self.key,
+            "address": self.address,
+            "value": self.value,
+            "previous": self.previous,
+            "decided_at": facts.at or at,
+            "recorded_at": at,
+            "actor": facts.actor,
+            "source": facts.source,
+            "page": facts.page,
+            "wording": facts.wording,
+            "ip": facts.ip,
+        }
+
+
+_EVERYBODY = _Change(tenant=None, key=None)
+
+
+def _facts(services: Services, session: Session) -> Facts:
+    following: Facts | None = session.info.get(FOLLOWING)
+    if following is not None:
+        return following
+    facts = named_facts()
+    if facts is None:
+        return services.facts()
+    ip = truncate_ip(facts.ip, services.config.EVIDENCE_IP)
+    return Facts(
+        actor=facts.actor,
+        source=facts.source,
+        page=facts.page,
+        wording=facts.wording,
+        ip=ip,
+        named=True,
+    )
+
+
+def _keep_old(_target: Any, _value: Any, _old: Any, _initiator: Any) -> None:
+    """Nothing: the listener is there for its ``active_history``."""
+
+
+# Sessions
+
+
+def _after_flush(session: Session, _context: Any) -> None:
+    for capture, changes in session.info.pop(_PENDING, {}).items():
+        capture.write(session, changes)
+
+
+def _after_soft_rollback(session: Session, _previous: Any) -> None:
+    session.info.pop(_PENDING, None)
+
+
+def _after_commit(session: Session) -> None:
+    # It fires for savepoints too, and nothing may be raised here: the rows are committed.
+    services: Services | None = session.info.get(_WAKE)
+    if services is not None and not session.in_nested_transaction():
+        services.wake()
+
+
+def _after_transaction_end(session: Session, transaction: Any) -> None:
+    if transaction.parent is None:
+        session.info.pop(_WAKE, None)
+
+
+# Bulk DML
+
+
+def _do_orm_execute(state: ORMExecuteState) -> Any:
+    if not (state.is_update or state.is_delete or state.is_insert):
+        return None
+    for model, capture in _captures.items():
+        mapper = inspect(model)
+        if state.bind_mapper is not None and state.bind_mapper.isa(mapper):
+            return capture.bulk(state)
+        if state.bind_mapper is None and getattr(state.statement, "table", None) in mapper.tables:
+            return capture.bulk(state)
+    return None
+
+
+def _touched(state: ORMExecuteState, services: Services) -> frozenset[str]:
+    """The watched attributes that a statement may change; all of them if it can't be told."""
+    mapping = services.mapping
+    everything = mapping.watched
+    if mapping.watch_all or not state.is_update or state.bind_mapper is None:
+        return everything or frozenset({mapping.mapping.opt_in})
+    values = getattr(state.statement, "_values", None)
+    names = {getattr(column, "key", column) for column in values} if values else set()
+    for row in _parameter_rows(state):
+        names |= set(row)
+    keys = {_attribute(mapping.mapper, name) for name in names}
+    return everything if None in keys or not names else everything & {k for k in keys if k}
+
+
+def _attribute(mapper: Mapper[Any], name: Any) -> str | None:
+    """The attribute of a column's or attribute's name; None if it is unknown."""
+    if name in mapper.attrs:
+        return str(name)
+    column = mapper.local_table.columns.get(name)
+    return str(mapper.get_property_by_column(column).key) if column is not None else None
+
+
+def _parameter_rows(state: ORMExecuteState) -> list[dict[str, Any]]:
+    parameters = state.parameters
+    if isinstance(parameters, list | tuple):
+        return [dict(row) for row in parameters]
+    return []
+
+
+def _matched(state: ORMExecuteState, services: Services) -> dict[str, tuple[str | None, Any]] | None:
+    """Key to (tenant, box) of the customers that a statement matches; None if they are too many."""
+    mapping = services.mapping
+    names = [attribute.key for attribute in map(mapping.mapper.get_property_by_column, _pk(mapping))]
+    by_key = [row for row in _parameter_rows(state) if all(name in row for name in names)]
+    if by_key:  # ORM bulk update by primary key
+        if len(by_key) > _MANY:
+            return None
+        return _boxes(
+            state.session,
+            services,
+            [mapping.key_from([row[name] for name in names]) for row in by_key],
+        )
+    query = _box_query(services).limit(_MANY + 1)
+    where = state.statement.whereclause  # type: ignore[attr-defined]  # Update and Delete have it
+    if where is not None:
+        query = query.where(where)
+    parameters = state.parameters if isinstance(state.parameters, dict) else {}
+    rows = state.session.execute(query, parameters).all()
+    return None if len(rows) > _MANY else _by_key(services, rows)
+
+
+def _boxes(
+    session: Session, services: Services, keys: list[str]
+) -> dict[str, tuple[str | None, Any]]:
+    found: dict[str, tuple[str | None, Any]] = {}
+    mapping = services.mapping
+    for start in range(0, len(keys), 500):
+        identities = [mapping.identity(key) for key in keys[start : start + 500]]
+        query = _box_query(services).where(mapping.matches(identities))
+        found |= _by_key(services, session.execute(query).all())
+    return found
+
+
+def _pk(mapping: Any) -> tuple[Any, ...]:
+    columns: tuple[Any, ...] = mapping.mapper.primary_key
+    return columns
+
+
+def _box_query(services: Services) -> Any:
+    mapping = services.mapping
+    columns = list(_pk(mapping))
+    for name in (mapping.mapping.opt_in, mapping.mapping.tenant):
+        if isinstance(name, str) and name in mapping.mapper.column_attrs:
+            columns.append(getattr(mapping.model, name).label(f"mailchimp_optin_{len(columns)}"))
+    return select(*columns)
+
+
+def _by_key(services: Services, rows: Iterable[Any]) -> dict[str, tuple[str | None, Any]]:
+    mapping, width = services.mapping, len(_pk(services.mapping))
+    has_box = mapping.mapping.opt_in in mapping.mapper.column_attrs
+    tenant = mapping.mapping.tenant
+    has_tenant = isinstance(tenant, str) and tenant in mapping.mapper.column_attrs
+    found: dict[str, tuple[str | None, Any]] = {}
+    for row in rows:
+        box = mapping.as_box(row[width]) if has_box else None
+        name = str(row[-1] if row[-1] is not None else "") if has_tenant else None
+        found[mapping.key_from(row[:width])] = (name if tenant is not None else "", box)
+    return found
+
+
+def _changes(before: Any, after: Any) -> list[_Change]:
+    if before is None:
+        return [_EVERYBODY]
+    changes = []
+    for key, (tenant, old) in before.items():
+        new = after.get(key, (tenant, old))[1]
+        decision = new if new is not None and new is not old else None
+        changes.append(
+            _Change(tenant=tenant, key=key, decision=decision, value=decision, previous=old)
+        )
+    return changes

@@ -1,0 +1,143 @@
+"""Every ``MAILCHIMP_OPTIN_*`` key in one place: name, type, default and one line of documentation.
+
+Pure. Read once by ``init_app``; what is wrong is refused there, with a message that says what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import ConfigError
+
+PREFIX = "MAILCHIMP_OPTIN_"
+
+
+def _key(doc: str, default: Any = MISSING) -> Any:
+    if default is MISSING:
+        return field(metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The developer's configuration; an administrator's settings are in the database instead."""
+
+    ENCRYPTION_KEYS: tuple[str, ...] = _key(
+        "Fernet keys that encrypt API keys and signing secrets, newest first. Make one with "
+        "`flask mailchimp generate-key`. Required."
+    )
+    REDIS_URL: str = _key(
+        "Redis for RQ: redis://, rediss:// (TLS) or unix://.", "redis://127.0.0.1:6379/0"
+    )
+    QUEUE: str = _key("Name of the RQ queue.", "mailchimp_optin")
+    PUBLIC_URL: str | None = _key(
+        "The site's address as Mailchimp reaches it, such as https://crm.example.com; without it "
+        "changes at Mailchimp come in with the daily sync only.",
+        None,
+    )
+    URL_PREFIX: str = _key("Where the pages and the webhook live.", "/integrations/mailchimp")
+    API_URL: str | None = _key(
+        "Another server that speaks Mailchimp's API 3.0 (the sandbox), ending in /3.0/; None: "
+        "Mailchimp, in the key's data centre.",
+        None,
+    )
+    CONNECTIONS: int = _key("Most requests at once per Mailchimp account; Mailchimp allows 10.", 8)
+    TIMEOUT_S: float = _key("Total time for one request to Mailchimp, in seconds.", 30.0)
+    STOP_SHARE: float = _key(
+        "A sync that would untick, remove or ask more than this share of the customers stops ...",
+        0.01,
+    )
+    STOP_COUNT: int = _key("... if it is also more than this many of them.", 100)
+    EVIDENCE_IP: str = _key(
+        "How the ledger keeps the IP address of a decision: off, truncated or full.", "truncated"
+    )
+    REDIS_TIMEOUT_S: float = _key(
+        "Longest time a commit may wait for Redis, in seconds, once per outage.", 0.05
+    )
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> Config:
+        """The checked configuration from ``app.config``.
+
+        :raises ConfigError: a key is missing, unknown or has a wrong value.
+        """
+        known = {f.name: f for f in fields(cls)}
+        given = {k.removeprefix(PREFIX): v for k, v in settings.items() if k.startswith(PREFIX)}
+        for name in given:
+            if name not in known:
+                names = ", ".join(PREFIX + n for n in known)
+                raise ConfigError(f"{PREFIX}{name} is not a setting of ours. Known: {names}.")
+        _require_keys(given)
+        if isinstance(given.get("ENCRYPTION_KEYS"), list):
+            given["ENCRYPTION_KEYS"] = tuple(given["ENCRYPTION_KEYS"])
+        for name, value in given.items():
+            _check_type(known[name], value)
+        config = cls(**given)
+        _check_values(config)
+        return config
+
+
+def _require_keys(given: Mapping[str, Any]) -> None:
+    if not given.get("ENCRYPTION_KEYS"):
+        raise ConfigError(
+            f"{PREFIX}ENCRYPTION_KEYS is not set. API keys are stored encrypted only. Make a key "
+            "with `python -m flask_mailchimp_optin.vault`, keep it outside the code and the "
+            f"database, and set {PREFIX}ENCRYPTION_KEYS = [key]."
+        )
+
+
+_CHECKS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "tuple[str, ...]": (tuple, "a list of texts"),
+    "str": (str, "a text"),
+    "str | None": ((str, type(None)), "a text or None"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+}
+
+
+def _check_type(key: Field[Any], value: Any) -> None:
+    types, words = _CHECKS[str(key.type)]
+    wrong_items = isinstance(value, tuple) and not all(isinstance(v, str) for v in value)
+    if not isinstance(value, types) or isinstance(value, bool) or wrong_items:
+        kind = type(value).__name__
+        raise ConfigError(f"{PREFIX}{key.name} must be {words}, but is of type {kind}.")
+
+
+def _check_values(config: Config) -> None:
+    if not 1 <= config.CONNECTIONS <= 10:
+        raise ConfigError(f"{PREFIX}CONNECTIONS must be 1 to 10: Mailchimp allows 10 at once.")
+    if not 1 <= config.TIMEOUT_S <= 120:
+        raise ConfigError(f"{PREFIX}TIMEOUT_S must be 1 to 120 seconds.")
+    if not 0 <= config.STOP_SHARE <= 1 or config.STOP_COUNT < 0:
+        raise ConfigError(f"{PREFIX}STOP_SHARE must be 0 to 1, {PREFIX}STOP_COUNT not negative.")
+    if not 0 < config.REDIS_TIMEOUT_S <= 5:
+        raise ConfigError(f"{PREFIX}REDIS_TIMEOUT_S must be above 0 and at most 5 seconds.")
+    if config.EVIDENCE_IP not in ("off", "truncated", "full"):
+        raise ConfigError(f"{PREFIX}EVIDENCE_IP must be off, truncated or full.")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", config.URL_PREFIX):
+        raise ConfigError(f"{PREFIX}URL_PREFIX must look like /integrations/mailchimp.")
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", config.QUEUE):
+        raise ConfigError(f"{PREFIX}QUEUE may hold letters, digits and _ . : - only.")
+    if not config.REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigError(f"{PREFIX}REDIS_URL must start with redis://, rediss:// or unix://.")
+    for name in ("PUBLIC_URL", "API_URL"):
+        _check_url(name, getattr(config, name))
+
+
+def _check_url(name: str, url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and not parts.username
+        _ = parts.port  # raises ValueError for a port that is no number
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment:
+        raise ConfigError(f"{PREFIX}{name} must be a plain http(s) address without a password.")
+    if name == "API_URL" and not parts.path.endswith("/3.0/"):
+        raise ConfigError(f"{PREFIX}API_URL must end in /3.0/ (with the last slash).")

@@ -1,0 +1,601 @@
+"""What an administrator does: connect, choose, refresh, store, enable, sync, retry, disconnect.
+
+Pages and commands both call this; each function takes the tenant ("" where there is one) and raises
+:class:`~.errors.RefusedInput` or :class:`~.errors.MailchimpError` with words for the administrator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, delete, func, insert, select, update
+
+from . import hooks, reconcile, runs, signals
+from .client import Account, Audience, Client, check_key, datacentre
+from .errors import KeyRefused, MailchimpError, NotConnected, RefusedInput
+from .models import utc
+from .services import Services, Transaction
+from .vault import CannotDecrypt
+
+#: What happens to the member when a customer is deleted in the host.
+DELETION_POLICIES = ("leave", "unsubscribe", "archive", "delete")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an administrator saves in the form.
+
+    :param master_list: Mailchimp id of the list for customers without a list of their own.
+    :param daily: sync once a day at :attr:`daily_at`; False: at once, as changes happen.
+    :param daily_at: ``HH:MM`` in :attr:`daily_zone`, an IANA name such as ``Europe/Berlin``.
+    :param on_delete: one of :data:`DELETION_POLICIES`.
+    :param always_confirm: nobody is ever subscribed again without a confirmation mail.
+    """
+
+    enabled: bool
+    master_list: str | None
+    daily: bool = False
+    daily_at: str = "03:00"
+    daily_zone: str = "UTC"
+    on_delete: str = "unsubscribe"
+    always_confirm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListView:
+    """A stored list (audience), for people.
+
+    :param settings_url: its page at Mailchimp; "" if it can't be told.
+    :param webhook: ``ok``, ``waiting``, ``problem`` or ``none``.
+    """
+
+    list_id: str
+    name: str
+    double_optin: bool
+    member_count: int
+    is_master: bool
+    gone: bool
+    settings_url: str
+    subscribe_url: str
+    webhook: str
+    webhook_problem: str | None
+    webhook_signed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListChanges:
+    """What "Refresh lists" found, compared with what is stored.
+
+    :param changed: ``(name, what changed in plain words)``.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[tuple[str, str], ...] = ()
+    fetched_at: datetime
+
+    @property
+    def none(self) -> bool:
+        """Whether the lists are as they were stored."""
+        return not (self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A tenant's connection, for people. Everything but the tenant is empty while not connected.
+
+    :param key_hint: the key's last four digits and data centre.
+    :param suspended: why nothing is sent, in plain words; None if all is well.
+    :param changes: what a refresh found that is not stored yet.
+    """
+
+    tenant: str
+    connected: bool = False
+    account_name: str = ""
+    key_hint: str = ""
+    suspended: str | None = None
+    paused_until: datetime | None = None
+    settings: Settings = Settings(enabled=False, master_list=None)
+    lists: tuple[ListView, ...] = ()
+    changes: ListChanges | None = None
+    synced_at: datetime | None = None
+
+    @property
+    def master(self) -> ListView | None:
+        """The master list."""
+        return next((row for row in self.lists if row.is_master), None)
+
+
+def connect(services: Services, tenant: str, key: str) -> Overview:
+    """Check a key with Mailchimp, keep it encrypted, and store the account's lists.
+
+    The first list becomes the master list unless one is chosen already.
+
+    :raises RefusedInput: the text is no key; nothing was sent anywhere.
+    :raises MailchimpError: Mailchimp refused it or could not be reached; nothing was changed.
+    """
+    key = check_key(key)
+    config = services.config
+    with Client(key, api_url=config.API_URL, timeout_s=config.TIMEOUT_S) as client:
+        account, lists = client.account(), client.audiences()
+
+    def work(tx: Transaction) -> None:
+        connection_id = _save_key(tx, services, tenant, key, account)
+        _store(tx, services, connection_id, lists)
+        _choose_master(tx, services, connection_id, lists)
+
+    services.transact(work)
+    services.tell(signals.connected, tenant=tenant)
+    services.wake()
+    return overview(services, tenant)
+
+
+def _save_key(
+    tx: Transaction, services: Services, tenant: str, key: str, account: Account
+) -> int:
+    table = services.tables.connection
+    values = {
+        "sealed_key": services.vault.seal(key, f"api-key:{tenant}"),
+        "key_hint": f"…{key[28:32]}-{datacentre(key)}",
+        "account_name": account.name[:255],
+        "suspended": None,
+        "paused_until": None,
+        "fetched_lists": None,
+        "fetched_at": None,
+    }
+    known = tx.row(select(table).where(table.c.tenant == tenant))
+    if known is not None:
+        new_epoch = table.c.epoch + 1
+        tx.execute(update(table).where(table.c.id == known.id).values(epoch=new_epoch, **values))
+        return int(known.id)
+    default = Settings(enabled=False, master_list=None)
+    return tx.insert(
+        insert(table).values(
+            tenant=tenant,
+            enabled=False,
+            daily=default.daily,
+            daily_at=default.daily_at,
+            daily_zone=default.daily_zone,
+            always_confirm=default.always_confirm,
+            on_delete=default.on_delete,
+            epoch=1,
+            fence=0,
+            created_at=services.now(),
+            **values,
+        )
+    )
+
+
+def _store(
+    tx: Transaction, services: Services, connection_id: int, lists: list[Audience]
+) -> None:
+    table = services.tables.audience
+    known = {
+        row.list_id: row
+        for row in tx.rows(select(table).where(table.c.connection_id == connection_id))
+    }
+    for audience in lists:
+        values = _columns(audience) | {"stored_at": services.now(), "gone_at": None}
+        row = known.pop(audience.list_id, None)
+        if row is not None:
+            tx.execute(update(table).where(table.c.id == row.id).values(**values))
+            continue
+        tx.execute(
+            insert(table).values(connection_id=connection_id, list_id=audience.list_id, **values)
+        )
+    for row in known.values():
+        gone = update(table).where(table.c.id == row.id, table.c.gone_at.is_(None))
+        tx.execute(gone.values(gone_at=services.now()))
+
+
+def _columns(audience: Audience) -> dict[str, Any]:
+    return {name: value for name, value in asdict(audience).items() if name != "list_id"}
+
+
+def _choose_master(
+    tx: Transaction, services: Services, connection_id: int, lists: list[Audience]
+) -> None:
+    table, audiences = services.tables.connection, services.tables.audience
+    chosen = tx.value(
+        select(audiences.c.id)
+        .join(table, table.c.master_audience_id == audiences.c.id)
+        .where(table.c.id == connection_id, audiences.c.gone_at.is_(None))
+    )
+    if chosen is not None:
+        return
+    first = None
+    if lists:
+        first = tx.value(
+            select(audiences.c.id).where(
+                audiences.c.connection_id == connection_id,
+                audiences.c.list_id == lists[0].list_id,
+            )
+        )
+    tx.execute(
+        update(table).where(table.c.id == connection_id).values(master_audience_id=first)
+    )
+
+
+def refresh(services: Services, tenant: str) -> ListChanges:
+    """Fetch the account's lists and say what changed; :func:`store_lists` keeps them.
+
+    :raises MailchimpError: they could not be fetched; nothing was changed.
+    """
+    connection = _connection(services, tenant)
+    with _client(services, connection) as client:
+        lists = client.audiences()
+    table = services.tables.connection
+
+    def work(tx: Transaction) -> None:
+        fetched = json.dumps([asdict(audience) for audience in lists])
+        where = table.c.id == connection.id
+        values = {"fetched_lists": fetched, "fetched_at": services.now()}
+        tx.execute(update(table).where(where).values(**values))
+
+    services.transact(work)
+    changes = overview(services, tenant).changes
+    return changes or ListChanges(fetched_at=services.now())
+
+
+def store_lists(services: Services, tenant: str) -> Overview:
+    """Keep the lists that the last refresh fetched.
+
+    :raises RefusedInput: nothing was fetched since the lists were stored.
+    """
+    connection = _connection(services, tenant)
+    if connection.fetched_lists is None:
+        raise RefusedInput("There is nothing to store. Refresh the lists first.")
+    lists = [Audience(**row) for row in json.loads(connection.fetched_lists)]
+    table = services.tables.connection
+
+    def work(tx: Transaction) -> None:
+        _store(tx, services, connection.id, lists)
+        _choose_master(tx, services, connection.id, lists)
+        nothing = {"fetched_lists": None, "fetched_at": None}
+        tx.execute(update(table).where(table.c.id == connection.id).values(**nothing))
+
+    services.transact(work)
+    return overview(services, tenant)
+
+
+def save_settings(services: Services, tenant: str, settings: Settings) -> Overview:
+    """Save the administrator's settings; enabling starts the initial sync.
+
+    :raises RefusedInput: a value that can't be; the message names it.
+    """
+    connection = _connection(services, tenant)
+    _check(settings)
+    table = services.tables.connection
+
+    def work(tx: Transaction) -> None:
+        master = _master_id(tx, services, connection, settings)
+        other_master = master != connection.master_audience_id
+        values: dict[str, Any] = {
+            "enabled": settings.enabled,
+            "master_audience_id": master,
+            "daily": settings.daily,
+            "daily_at": settings.daily_at,
+            "daily_zone": settings.daily_zone,
+            "on_delete": settings.on_delete,
+            "always_confirm": settings.always_confirm,
+        }
+        if other_master:
+            values["epoch"] = table.c.epoch + 1
+        if settings.enabled and not connection.enabled:
+            values["last_daily_on"] = _today(services, settings)
+        tx.execute(update(table).where(table.c.id == connection.id).values(**values))
+        if other_master or not settings.enabled:
+            runs.cancel_all(tx, services, connection.id, "The settings were changed.")
+        if settings.enabled and (other_master or not connection.enabled):
+            runs.plan(tx, services, connection, "initial", services.now())
+
+    services.transact(work)
+    services.wake()
+    return overview(services, tenant)
+
+
+def _check(settings: Settings) -> None:
+    try:
+        time.fromisoformat(settings.daily_at)
+        good_time = len(settings.daily_at) == 5
+    except ValueError:
+        good_time = False
+    if not good_time:
+        raise RefusedInput("The time of the daily sync must look like 03:00.")
+    try:
+        ZoneInfo(settings.daily_zone)
+    except (ValueError, OSError, KeyError):
+        raise RefusedInput("This time zone is not known. Use a name such as Europe/Berlin.") from None
+    if settings.on_delete not in DELETION_POLICIES:
+        raise RefusedInput("Choose what happens when a customer is deleted.")
+    if settings.enabled and settings.master_list is None:
+        raise RefusedInput(
+            "Choose a master list before enabling the integration. If there is none, create an "
+            "audience in Mailchimp, then refresh and store the lists."
+        )
+
+
+def _today(services: Services, settings: Settings) -> str:
+    """The initial sync stands for today's daily one."""
+    return services.now().astimezone(ZoneInfo(settings.daily_zone)).date().isoformat()
+
+
+def _master_id(
+    tx: Transaction, services: Services, connection: Row[Any], settings: Settings
+) -> int | None:
+    if settings.master_list is None:
+        return None
+    table = services.tables.audience
+    found = tx.value(
+        select(table.c.id).where(
+            table.c.connection_id == connection.id,
+            table.c.list_id == settings.master_list,
+            table.c.gone_at.is_(None),
+        )
+    )
+    if found is None:
+        raise RefusedInput("This list is not stored. Refresh and store the lists, then choose again.")
+    return int(found)
+
+
+def disconnect(services: Services, tenant: str) -> list[str]:
+    """End the connection: our webhooks at Mailchimp and our records of it go.
+
+    Customers, their checkboxes, the ledger and everybody at Mailchimp stay as they are.
+
+    :returns: the names of lists whose webhook could not be removed at Mailchimp.
+    """
+    connection = _connection(services, tenant)
+    try:
+        with _client(services, connection) as client:
+            left = hooks.remove_all(services, connection, client)
+    except (MailchimpError, CannotDecrypt):
+        left = [row.name for row in overview(services, tenant).lists if row.webhook != "none"]
+
+    def work(tx: Transaction) -> None:
+        tables = services.tables
+        audiences = select(tables.audience.c.id).where(
+            tables.audience.c.connection_id == connection.id
+        )
+        events = tables.webhook_event
+        tx.execute(delete(events).where(events.c.audience_id.in_(audiences)))
+        for table in (tables.contact, tables.customer, tables.sync_run, tables.audience):
+            tx.execute(delete(table).where(table.c.connection_id == connection.id))
+        tx.execute(delete(tables.connection).where(tables.connection.c.id == connection.id))
+
+    services.transact(work)
+    services.tell(signals.disconnected, tenant=tenant, reason="disconnected by an administrator")
+    return left
+
+
+def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
+    """Plan a sync now, or a preview that changes nothing; its run's id.
+
+    :param kind: ``manual`` or ``preview``.
+    :raises RefusedInput: the integration is not enabled, or has no master list.
+    """
+    connection = _connection(services, tenant)
+    if not connection.enabled:
+        raise RefusedInput("The integration is not enabled. Enable it in the settings first.")
+    run_id = services.transact(
+        lambda tx: runs.plan(tx, services, connection, kind, services.now())
+    )
+    services.wake()
+    return run_id
+
+
+def resume_sync(services: Services, tenant: str) -> None:
+    """Let a sync go on that stopped because it would change too much.
+
+    :raises RefusedInput: none is waiting.
+    """
+    if not reconcile.resume(services, _connection(services, tenant).id):
+        raise RefusedInput("No sync is waiting for you.")
+    services.wake()
+
+
+def cancel_sync(services: Services, tenant: str) -> None:
+    """Cancel what is running or waiting; what was sent already stays."""
+    connection = _connection(services, tenant)
+    message = "Cancelled by an administrator."
+    services.transact(lambda tx: runs.cancel_all(tx, services, connection.id, message))
+
+
+def retry(services: Services, tenant: str, contact_id: int | None = None) -> int:
+    """Try refused contacts again: one, or all; how many there were."""
+    connection = _connection(services, tenant)
+    table, customers = services.tables.contact, services.tables.customer
+
+    def work(tx: Transaction) -> int:
+        which = table.c.connection_id == connection.id, table.c.refusal.isnot(None)
+        if contact_id is not None:
+            which = (*which, table.c.id == contact_id)
+        values = {
+            "due_at": services.now(),
+            "look": True,
+            "attempts": 0,
+            "asked_version": None,
+            "version": table.c.version + 1,
+            **dict.fromkeys(("refusal", "refusal_text", "refused_at")),
+        }
+        number = tx.execute(update(table).where(*which).values(**values))
+        if contact_id is None:
+            number += _look_again(tx, services, connection, customers)
+        return number
+
+    number = services.transact(work)
+    services.wake()
+    return number
+
+
+def _look_again(tx: Transaction, services: Services, connection: Row[Any], table: Any) -> int:
+    """An outbox row for each customer whose row was the problem."""
+    problem = select(table.c.customer_key).where(
+        table.c.connection_id == connection.id, table.c.problem.isnot(None)
+    )
+    rows = [
+        {"tenant": connection.tenant, "customer_key": key, "created_at": services.now()}
+        for (key,) in tx.rows(problem)
+    ]
+    return tx.execute(insert(services.tables.outbox), rows)
+
+
+def repair_webhooks(services: Services, tenant: str) -> None:
+    """Have every webhook checked, and registered again where it is missing, right now."""
+    connection = _connection(services, tenant)
+    table = services.tables.audience
+    services.transact(
+        lambda tx: tx.execute(
+            update(table)
+            .where(table.c.connection_id == connection.id)
+            .values(webhook_checked_at=None)
+        )
+    )
+    services.wake()
+
+
+# What there is
+
+
+def tenants(services: Services) -> list[str]:
+    """The tenants that have a connection."""
+    table = services.tables.connection
+    with services.begin() as tx:
+        return [row.tenant for row in tx.rows(select(table.c.tenant).order_by(table.c.tenant))]
+
+
+def overview(services: Services, tenant: str) -> Overview:
+    """A tenant's connection as it is now."""
+    with services.begin() as tx:
+        connection = find(tx, services, tenant)
+        if connection is None:
+            return Overview(tenant=tenant)
+        table = services.tables.audience
+        rows = tx.rows(
+            select(table).where(table.c.connection_id == connection.id).order_by(table.c.id)
+        )
+        is_target = hooks.targets(services, connection)
+        used = {row.id for row in tx.rows(select(table.c.id).where(is_target))}
+    lists = tuple(_view(connection, row) for row in rows if not row.gone_at or row.id in used)
+    master = next((row.list_id for row in lists if row.is_master), None)
+    return Overview(
+        tenant=tenant,
+        connected=True,
+        account_name=connection.account_name,
+        key_hint=connection.key_hint,
+        suspended=connection.suspended,
+        paused_until=utc(connection.paused_until),
+        settings=Settings(
+            enabled=connection.enabled,
+            master_list=master,
+            daily=connection.daily,
+            daily_at=connection.daily_at,
+            daily_zone=connection.daily_zone,
+            on_delete=connection.on_delete,
+            always_confirm=connection.always_confirm,
+        ),
+        lists=lists,
+        changes=_changes(connection, rows),
+        synced_at=utc(connection.synced_at),
+    )
+
+
+def find(tx: Transaction, services: Services, tenant: str) -> Row[Any] | None:
+    """The connection's row; None while the tenant is not connected."""
+    table = services.tables.connection
+    return tx.row(select(table).where(table.c.tenant == tenant))
+
+
+def settings_url(key_hint: str, web_id: str) -> str:
+    """The page of an audience's settings at Mailchimp.
+
+    No address leads straight to "Required email footer content": that page has the entry.
+    """
+    dc = key_hint.rpartition("-")[2]
+    return f"https://{dc}.admin.mailchimp.com/lists/settings?id={web_id}" if web_id else ""
+
+
+def _view(connection: Row[Any], row: Row[Any]) -> ListView:
+    webhook = "none"
+    if row.webhook_problem:
+        webhook = "problem"
+    elif row.webhook_id:
+        webhook = "ok"
+    elif connection.enabled and row.id == connection.master_audience_id:
+        webhook = "waiting"
+    return ListView(
+        list_id=row.list_id,
+        name=row.name,
+        double_optin=row.double_optin,
+        member_count=row.member_count,
+        is_master=row.id == connection.master_audience_id,
+        gone=row.gone_at is not None,
+        settings_url=settings_url(connection.key_hint, row.web_id),
+        subscribe_url=row.subscribe_url,
+        webhook=webhook,
+        webhook_problem=row.webhook_problem,
+        webhook_signed=row.sealed_secret is not None,
+    )
+
+
+def _changes(connection: Row[Any], rows: list[Row[Any]]) -> ListChanges | None:
+    if connection.fetched_lists is None:
+        return None
+    stored: dict[str, Row[Any]] = {row.list_id: row for row in rows if row.gone_at is None}
+    fetched = {row["list_id"]: row for row in json.loads(connection.fetched_lists)}
+    changed = tuple(
+        (row["name"], words)
+        for list_id, row in fetched.items()
+        if list_id in stored and (words := _difference(stored[list_id], row))
+    )
+    return ListChanges(
+        added=tuple(row["name"] for i, row in fetched.items() if i not in stored),
+        removed=tuple(row.name for i, row in stored.items() if i not in fetched),
+        changed=changed,
+        fetched_at=utc(connection.fetched_at),
+    )
+
+
+def _difference(stored: Row[Any], fetched: Mapping[str, Any]) -> str:
+    parts = []
+    if stored.name != fetched["name"]:
+        parts.append(f"was named {stored.name}")
+    if stored.double_optin != fetched["double_optin"]:
+        parts.append(f"double opt-in is now {'on' if fetched['double_optin'] else 'off'}")
+    if stored.member_count != fetched["member_count"]:
+        parts.append(f"{fetched['member_count']:,} subscribers, were {stored.member_count:,}")
+    return "; ".join(parts)
+
+
+def waiting_changes(tx: Transaction, services: Services, connection: Row[Any]) -> int:
+    """How many changes wait to be told to Mailchimp, or to be looked at."""
+    outbox, contact = services.tables.outbox, services.tables.contact
+    waiting = tx.value(
+        select(func.count()).select_from(outbox).where(outbox.c.tenant == connection.tenant)
+    )
+    due = tx.value(
+        select(func.count()).where(
+            contact.c.connection_id == connection.id, contact.c.due_at <= services.now()
+        )
+    )
+    return int(waiting or 0) + int(due or 0)
+
+
+def _connection(services: Services, tenant: str) -> Row[Any]:
+    with services.begin() as tx:
+        connection = find(tx, services, tenant)
+    if connection is None:
+        raise NotConnected("Mailchimp is not connected yet. Enter an API key first.")
+    return connection
+
+
+def _client(services: Services, connection: Row[Any]) -> Client:
+    try:
+        return services.client(connection)
+    except CannotDecrypt as error:
+        raise KeyRefused(str(error)) from None

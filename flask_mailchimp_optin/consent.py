@@ -1,0 +1,245 @@
+"""The whole consent rule, as one pure function: no I/O, no clock, no database.
+
+Both journeys end here. The words are the glossary's: a *decision* is somebody's yes or no; a *member*
+is an address in an audience at Mailchimp. Times are aware UTC; ``None`` means "not known".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+#: How far the host's clock and Mailchimp's may be apart before "later" means anything.
+EPSILON = timedelta(seconds=120)
+#: A request whose answer was lost may still take effect: Mailchimp's own timeout is 120 s.
+LATE = timedelta(seconds=150)
+
+
+class Status(enum.StrEnum):
+    """A member's status as Mailchimp writes it, and ``ABSENT`` for an address it doesn't know."""
+
+    SUBSCRIBED = "subscribed"
+    UNSUBSCRIBED = "unsubscribed"
+    PENDING = "pending"
+    CLEANED = "cleaned"
+    ARCHIVED = "archived"
+    TRANSACTIONAL = "transactional"
+    ABSENT = "absent"
+
+
+class Agreed(enum.StrEnum):
+    """What both sides last agreed on about one address in one audience."""
+
+    NOTHING = "nothing"
+    YES = "yes"
+    NO = "no"
+    ASKED = "asked"
+
+
+class Verb(enum.StrEnum):
+    """The only four things we ever tell Mailchimp about somebody's consent."""
+
+    UPSERT = "upsert"  # create or update the profile; never touches an existing status
+    ASK = "ask"  # status pending: Mailchimp mails the person a confirmation
+    REMOVE = "remove"  # status unsubscribed, of an existing member
+    REJOIN = "rejoin"  # status subscribed, of a member our own REMOVE unsubscribed
+
+
+class Act(enum.StrEnum):
+    """What follows from a decision taken by the rule."""
+
+    AGREE = "agree"  # both sides say the same: remember it
+    SEND = "send"  # tell Mailchimp, with a verb
+    BOX = "box"  # the customer's checkbox follows Mailchimp
+    WAIT = "wait"  # nothing to do until a person or Mailchimp moves
+    UNREACHABLE = "unreachable"  # consent stands, but Mailchimp can't or mustn't mail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The host's side: the latest explicit decision of the customers who share the address.
+
+    :param wanted: yes, no, or None for never asked.
+    :param at: when it was decided; None for a yes that was found without a time.
+    :param moved: decided since both sides last agreed.
+    """
+
+    wanted: bool | None
+    at: datetime | None = None
+    moved: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """Mailchimp's side, as just read with a GET or shown by the answer to an UPSERT."""
+
+    status: Status
+    last_changed: datetime | None = None
+    timestamp_opt: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What we remember of the address.
+
+    :param agreed: what both sides last agreed on.
+    :param subscribed_seen_at: when a read last showed ``subscribed``.
+    :param removed_at: ``last_changed`` in the answer to our own REMOVE; None if there was none.
+    :param sent: verbs whose requests are open or may still land: they explain a change.
+    :param asked: whether this very decision was already put to the person by an ASK.
+    :param seen: the status that the last read showed, None before the first.
+    """
+
+    agreed: Agreed = Agreed.NOTHING
+    subscribed_seen_at: datetime | None = None
+    removed_at: datetime | None = None
+    sent: frozenset[Verb] = frozenset()
+    asked: bool = False
+    seen: Status | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What to do, with the reason in plain words for the ledger and the pages."""
+
+    act: Act
+    why: str
+    verb: Verb | None = None
+    box: bool | None = None
+    agreed: Agreed = Agreed.NOTHING
+
+
+def decide(host: Host, member: Member, memory: Memory, *, always_confirm: bool = False) -> Outcome:
+    """What follows for one address from what the host and Mailchimp say now.
+
+    Total: every combination has an answer. See the documentation's page on the consent rule, which
+    tells each branch to a human.
+
+    :param always_confirm: the policy that never subscribes anybody again without asking them.
+    """
+    if member.status in (Status.CLEANED, Status.ARCHIVED):
+        return _unreachable(host, member, memory)
+    if host.wanted is None:
+        return _never_asked(member)
+    if host.wanted:
+        return _host_says_yes(host, member, memory, always_confirm)
+    return _host_says_no(host, member, memory)
+
+
+def latest(decisions: Iterable[tuple[bool, datetime | None]]) -> tuple[bool | None, datetime | None]:
+    """The decision of an address from those of the customers who share it.
+
+    The latest explicit one counts, and a tie is a no. Yeses without a time count only where there is
+    no explicit decision at all.
+
+    :param decisions: ``(yes or no, when)``; ``when`` is None for a yes found without a time.
+    """
+    every = list(decisions)
+    timed = [(at, not yes) for yes, at in every if at is not None]
+    if timed:
+        at, is_no = max(timed)
+        return not is_no, at
+    return (True if any(yes for yes, _ in every) else None), None
+
+
+def _unreachable(host: Host, member: Member, memory: Memory) -> Outcome:
+    # Bounced and archived are about reachability, not consent: the box stays as it is.
+    if host.wanted is False:
+        return Outcome(act=Act.AGREE, why="not mailed, as decided", agreed=Agreed.NO)
+    if member.status is Status.ARCHIVED and host.wanted and host.moved and host.at is not None:
+        if memory.asked or memory.sent:
+            return Outcome(act=Act.UNREACHABLE, why="archived at Mailchimp", agreed=memory.agreed)
+        # A new explicit yes brings an archived member back as a new member would come.
+        return _send(Verb.UPSERT, "a new yes brings an archived member back")
+    why = "archived at Mailchimp" if member.status is Status.ARCHIVED else "bounced at Mailchimp"
+    return Outcome(act=Act.UNREACHABLE, why=why, agreed=memory.agreed)
+
+
+def _never_asked(member: Member) -> Outcome:
+    # A box that was never ticked is not a no: whatever the person said at Mailchimp counts.
+    if member.status is Status.SUBSCRIBED:
+        return _box(True, "subscribed at Mailchimp")
+    if member.status is Status.UNSUBSCRIBED:
+        return _box(False, "unsubscribed at Mailchimp")
+    return Outcome(act=Act.WAIT, why="nobody has decided yet")
+
+
+def _host_says_yes(host: Host, member: Member, memory: Memory, always_confirm: bool) -> Outcome:
+    if member.status is Status.SUBSCRIBED:
+        return Outcome(act=Act.AGREE, why="subscribed", agreed=Agreed.YES)
+    if member.status is Status.ABSENT:
+        return _send(Verb.UPSERT, "a yes that Mailchimp doesn't have yet")
+    if member.status is Status.PENDING:
+        # Mailchimp asked the person; neither yes nor no until they answer.
+        return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=Agreed.ASKED)
+    if member.status is Status.TRANSACTIONAL:
+        return _ask(memory, "a transactional contact has not agreed to marketing")
+    return _yes_against_no(host, member, memory, always_confirm)
+
+
+def _yes_against_no(host: Host, member: Member, memory: Memory, always_confirm: bool) -> Outcome:
+    explained = Verb.REMOVE in memory.sent
+    mailchimp_moved = memory.agreed is not Agreed.NO and not explained
+    if not host.moved or host.at is None:
+        # Only Mailchimp moved; or the yes has no time and never stands against a no.
+        return _box(False, "unsubscribed at Mailchimp")
+    if mailchimp_moved:
+        no_before = member.last_changed + EPSILON if member.last_changed else None
+        no_after = memory.subscribed_seen_at - EPSILON if memory.subscribed_seen_at else None
+        if no_after is not None and no_after > host.at + EPSILON:
+            return _box(False, "unsubscribed at Mailchimp after the box was ticked")
+        if no_before is None or host.at - EPSILON <= no_before:
+            return _ask(memory, "both sides changed at about the same time")
+        return _ask(memory, "ticked after the person had unsubscribed at Mailchimp")
+    if _only_we_removed(member, memory) and not always_confirm:
+        return _send(Verb.REJOIN, "we unsubscribed them ourselves, and nothing changed since")
+    return _ask(memory, "unsubscribed at Mailchimp; only the person can come back")
+
+
+def _only_we_removed(member: Member, memory: Memory) -> bool:
+    return memory.removed_at is not None and member.last_changed == memory.removed_at
+
+
+def _host_says_no(host: Host, member: Member, memory: Memory) -> Outcome:
+    if member.status in (Status.UNSUBSCRIBED, Status.ABSENT, Status.TRANSACTIONAL):
+        return Outcome(act=Act.AGREE, why="not subscribed", agreed=Agreed.NO)
+    if member.status is Status.PENDING:
+        if host.moved and not memory.asked:
+            return _send(Verb.REMOVE, "the question to the person is withdrawn")
+        if memory.asked:
+            return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=Agreed.ASKED)
+        # Somebody signed up elsewhere and has not confirmed: that is for them to finish.
+        return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=memory.agreed)
+    return _no_against_yes(host, member, memory)
+
+
+def _no_against_yes(host: Host, member: Member, memory: Memory) -> Outcome:
+    ours = bool(memory.sent & {Verb.UPSERT, Verb.REJOIN})
+    mailchimp_moved = memory.agreed is not Agreed.YES and not ours
+    if not mailchimp_moved:
+        return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
+    if not host.moved:
+        return _box(True, "subscribed at Mailchimp")
+    if host.at is None:
+        return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
+    if member.timestamp_opt and member.timestamp_opt - EPSILON > host.at + EPSILON:
+        return _box(True, "subscribed at Mailchimp after the box was unticked")
+    if member.last_changed and host.at - EPSILON > member.last_changed + EPSILON:
+        return _send(Verb.REMOVE, "unticked after the person had subscribed at Mailchimp")
+    return _ask(memory, "both sides changed at about the same time")
+
+
+def _send(verb: Verb, why: str) -> Outcome:
+    return Outcome(act=Act.SEND, verb=verb, why=why)
+
+
+def _box(value: bool, why: str) -> Outcome:
+    return Outcome(act=Act.BOX, box=value, why=why, agreed=Agreed.YES if value else Agreed.NO)
+
+
+def _ask(memory: Memory, why: str) -> Outcome:
+    if memory.asked:
+        return Outcome(act=Act.WAIT, why=f"asked once: {why}", agreed=memory.agreed)
+    return _send(Verb.ASK, why)

@@ -1,0 +1,281 @@
+"""Contact rows: the rule's view of one, and the values that remember what was seen, sent or refused.
+
+Used by both journeys. Knows the table's columns, decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, bindparam, case, delete, insert, select, update
+
+from .client import MemberRead
+from .consent import LATE, Agreed, Host, Member, Memory, Outcome, Status, Verb
+from .mapping import Snapshot
+from .models import utc
+from .services import Services, Transaction
+
+#: What settling writes. `due_at` and `look` are written too, unless the contact moved on meanwhile.
+_SETTLED = (
+    "acked_version settled_version agreed seen_status seen_changed_at seen_opt_at seen_at "
+    "subscribed_seen_at open_verb open_version open_at late_verb late_at removed_at asked_version "
+    "profile profile_tags moved_from orphan run_id attempts refusal refusal_text refused_at"
+).split()
+
+
+class Contact(SimpleNamespace):
+    """One contact row as it was read, with aware times; changed in memory, then saved."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Contact:
+        """From a row of the table."""
+        values = dict(row._mapping)
+        for name, value in values.items():
+            if isinstance(value, datetime):
+                values[name] = utc(value)
+        return cls(**values)
+
+    @property
+    def pair(self) -> tuple[int, str]:
+        """(audience id, address): what names a contact."""
+        return self.audience_id, self.address
+
+    @property
+    def moved(self) -> bool:
+        """The host decided since both sides last agreed."""
+        return bool(self.decided_version > self.settled_version)
+
+
+def host_of(row: Contact) -> Host:
+    """The host's side of a contact."""
+    return Host(
+        wanted=row.wanted, at=row.wanted_at, moved=row.moved
+    )
+
+
+def member_of(read: MemberRead | None) -> Member:
+    """Mailchimp's side, from a reading; None: the audience doesn't know the address."""
+    if read is None:
+        return Member(status=Status.ABSENT)
+    try:
+        status = Status(read.status)
+    except ValueError:
+        # A status that Mailchimp invents later says nothing about marketing.
+        status = Status.TRANSACTIONAL
+    return Member(
+        status=status, last_changed=read.last_changed, timestamp_opt=read.timestamp_opt
+    )
+
+
+def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
+    """What we remember of a contact, given what was just read."""
+    sent = {Verb(v) for v in (row.open_verb, row.late_verb) if v in set(Verb)}
+    return Memory(
+        agreed=Agreed(row.agreed),
+        subscribed_seen_at=row.subscribed_seen_at,
+        removed_at=row.removed_at,
+        sent=frozenset(sent),
+        asked=_asked(row, member, now),
+        seen=Status(row.seen_status) if row.seen_status in set(Status) else None,
+    )
+
+
+def _asked(row: Contact, member: Member, now: datetime) -> bool:
+    """Whether this very decision was put to the person, as far as can be known."""
+    if row.asked_version is None or row.asked_version != row.decided_version:
+        return False
+    lost_at = row.late_at if row.late_verb == Verb.ASK else None
+    if lost_at is None or now < lost_at + LATE:
+        return True
+    # The answer to the question was lost and nothing landed in time: it was never asked.
+    changed = member.last_changed
+    return member.status is Status.PENDING or (changed is not None and changed >= lost_at)
+
+
+def ensure(
+    tx: Transaction, services: Services, connection_id: int, pairs: Iterable[tuple[int, str]]
+) -> dict[tuple[int, str], Contact]:
+    """The contacts of these (audience id, address) pairs; missing ones are made, unasked and idle."""
+    wanted = set(pairs)
+    found = find(tx, services, wanted)
+    missing = sorted(wanted - set(found))
+    if missing:
+        blank = {
+            "connection_id": connection_id,
+            "version": 0,
+            "acked_version": 0,
+            "decided_version": 0,
+            "settled_version": 0,
+            "agreed": Agreed.NOTHING.value,
+            "look": False,
+            "attempts": 0,
+        }
+        rows = [blank | {"audience_id": audience, "address": a} for audience, a in missing]
+        tx.execute(insert(services.tables.contact), rows)
+        found |= find(tx, services, set(missing))
+    return found
+
+
+def find(
+    tx: Transaction, services: Services, pairs: set[tuple[int, str]]
+) -> dict[tuple[int, str], Contact]:
+    """The contacts that exist for these (audience id, address) pairs."""
+    table = services.tables.contact
+    found: dict[tuple[int, str], Contact] = {}
+    by_audience: dict[int, list[str]] = {}
+    for audience, address in pairs:
+        by_audience.setdefault(audience, []).append(address)
+    for audience, addresses in by_audience.items():
+        for chunk in chunks(addresses):
+            rows = tx.rows(
+                select(table).where(table.c.audience_id == audience, table.c.address.in_(chunk))
+            )
+            found |= {(row.audience_id, row.address): Contact.of(row) for row in rows}
+    return found
+
+
+def owners(
+    tx: Transaction, services: Services, pairs: Iterable[tuple[int, str]]
+) -> dict[tuple[int, str], list[Row[Any]]]:
+    """The customers of each (audience id, address), as we last saw them, in the order of their id."""
+    table = services.tables.customer
+    found: dict[tuple[int, str], list[Row[Any]]] = {}
+    by_audience: dict[int, list[str]] = {}
+    for audience, address in set(pairs):
+        by_audience.setdefault(audience, []).append(address)
+    for audience, addresses in by_audience.items():
+        for chunk in chunks(addresses):
+            query = select(table).where(
+                table.c.audience_id == audience, table.c.address.in_(chunk)
+            )
+            for row in tx.rows(query.order_by(table.c.id)):
+                found.setdefault((audience, row.address), []).append(row)
+    return found
+
+
+def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
+    """Slices short enough for one statement's bound values."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+# What a reading, an answer or a refusal leaves behind
+
+
+def saw(contact: Contact, member: Member, now: datetime) -> None:
+    """Remember what Mailchimp showed just now."""
+    contact.seen_status = member.status.value
+    contact.seen_changed_at = member.last_changed
+    contact.seen_opt_at = member.timestamp_opt
+    contact.seen_at = now
+    if member.status is Status.SUBSCRIBED:
+        contact.subscribed_seen_at = now
+
+
+def agree(contact: Contact, agreed: Agreed) -> None:
+    """Both sides agree, or the person has been asked: this decision is settled."""
+    contact.agreed = agreed.value
+    contact.settled_version = contact.decided_version
+    contact.attempts = 0
+    if contact.refusal != "merge_fields":
+        forgive(contact)
+
+
+def forgive(contact: Contact) -> None:
+    """What Mailchimp refused earlier counts no more."""
+    contact.refusal = contact.refusal_text = contact.refused_at = None
+
+
+def finish(contact: Contact, now: datetime) -> None:
+    """This version needs nothing more; only a request that may still land brings us back."""
+    contact.acked_version = contact.version
+    contact.open_verb = contact.open_version = contact.open_at = None
+    landing = contact.late_at + LATE if contact.late_verb and contact.late_at else None
+    contact.look = landing is not None and now < landing
+    contact.due_at = landing if contact.look else None
+    if not contact.look:
+        contact.late_verb = contact.late_at = None
+
+
+def intend(contact: Contact, verb: str, now: datetime) -> None:
+    """Written down before a request is sent, so that a crash can be told from silence."""
+    if contact.open_verb and contact.open_verb != verb:
+        contact.late_verb, contact.late_at = contact.open_verb, contact.open_at
+    contact.open_verb, contact.open_version, contact.open_at = verb, contact.version, now
+    contact.due_at = now  # whoever dies with the request open: somebody comes back for it
+    if verb == Verb.ASK:
+        contact.asked_version = contact.decided_version
+
+
+def unsend(contact: Contact, due_at: datetime) -> None:
+    """The request never left: as if it had not been intended."""
+    if contact.open_verb == Verb.ASK:
+        contact.asked_version = None
+    contact.open_verb = contact.open_version = contact.open_at = None
+    contact.due_at = due_at
+
+
+def lose(contact: Contact, now: datetime) -> None:
+    """A request's outcome is unknown: look again soon, and at growing intervals."""
+    contact.late_verb, contact.late_at = contact.open_verb, contact.open_at
+    contact.open_verb = contact.open_version = contact.open_at = None
+    contact.attempts += 1
+    contact.look = True
+    contact.due_at = now + timedelta(seconds=min(2**contact.attempts, 3600))
+
+
+def refuse(contact: Contact, reason: str, text: str, now: datetime) -> None:
+    """Mailchimp refused this member: shown, and not tried again by itself."""
+    finish(contact, now)
+    contact.refusal, contact.refusal_text, contact.refused_at = reason, text, now
+    if reason == "too_many_lists":
+        contact.due_at = now + timedelta(days=3)
+
+
+def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> None:
+    """Write contacts back. Whatever moved one on meanwhile has said when it is due: that stays."""
+    table = services.tables.contact
+    moved = table.c.version != bindparam("b_version")
+    values: dict[str, Any] = {name: bindparam(f"b_{name}", type_=table.c[name].type) for name in _SETTLED}
+    for name in ("due_at", "look"):
+        new = bindparam(f"b_{name}", type_=table.c[name].type)
+        values[name] = case((moved, table.c[name]), else_=new)
+    names = [*_SETTLED, "due_at", "look", "version", "id"]
+    rows = [{f"b_{name}": getattr(contact, name) for name in names} for contact in contacts]
+    tx.execute(update(table).where(table.c.id == bindparam("b_id")).values(**values), rows)
+
+
+def remove(tx: Transaction, services: Services, contact: Contact) -> None:
+    """Forget a contact, unless it moved on meanwhile."""
+    table = services.tables.contact
+    tx.execute(
+        delete(table).where(table.c.id == contact.id, table.c.version == contact.version)
+    )
+
+
+# Profiles
+
+
+def fingerprint(snapshot: Snapshot) -> str:
+    """Names a profile: equal profiles are not sent again."""
+    parts = [sorted(snapshot.merge_fields.items()), sorted(snapshot.tags)]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def merge_fields(snapshot: Snapshot, sent_before: str | None) -> dict[str, Any]:
+    """The merge fields to send: blank ones only where a value was sent before, to clear it."""
+    before = set((sent_before or "").split(","))
+    return {t: v for t, v in snapshot.merge_fields.items() if v not in ("", {}) or t in before}
+
+
+def sent_tags(sent: Mapping[str, Any]) -> str:
+    """The merge tags that now hold a value at Mailchimp."""
+    return ",".join(sorted(tag for tag, value in sent.items() if value not in ("", {})))

@@ -1,0 +1,197 @@
+"""One connection's work, most urgent first, under its lease: what an RQ job and a test both run.
+
+Every piece is a transaction or a request of its own, so whoever dies leaves the rest to the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, delete, exists, func, or_, select, update
+
+from . import lease as leases
+from . import hooks, reconcile, runs, signals
+from .client import Client
+from .errors import KeyRefused, LeaseLost, MailchimpError, OutcomeUnknown, PermissionDenied, TryLater
+from .inbound import answer_rings, waiting_rings
+from .lease import Lease
+from .models import utc
+from .outbound import absorb
+from .services import Services, Transaction
+from .settle import due, settle
+from .vault import CannotDecrypt
+
+logger = logging.getLogger("flask_mailchimp_optin")
+
+
+def connections_with_work(services: Services) -> list[int]:
+    """The connections that have something to do now. Outbox rows of nobody's tenant are dropped."""
+
+    def work(tx: Transaction) -> list[int]:
+        table = services.tables.connection
+        rows = tx.rows(select(table).order_by(table.c.id))
+        found = [row.id for row in rows if _has_work(tx, services, row)]
+        _drop_unconnected(tx, services)
+        return found
+
+    return services.transact(work)
+
+
+def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    outbox = services.tables.outbox
+    mine = or_(outbox.c.tenant == connection.tenant, outbox.c.tenant.is_(None))
+    if tx.value(select(outbox.c.id).where(mine).limit(1)) is not None:
+        return True
+    if waiting_rings(tx, services, connection.id):
+        return True
+    if not _may_send(services, connection):
+        return False
+    contact = services.tables.contact
+    here = contact.c.connection_id == connection.id
+    condition = _condition(tx, services, connection)
+    if tx.value(select(contact.c.id).where(here, condition).limit(1)) is not None:
+        return True
+    return connection.enabled and (
+        _run_to_do(tx, services, connection)
+        or reconcile.due_daily(connection, services.now()) is not None
+        or hooks.due(tx, services, connection)
+    )
+
+
+def _run_to_do(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    run = runs.current(tx, services, connection.id)
+    if run is None:
+        return False
+    return run.phase != "send" or runs.left_to_send(tx, services, run.id) == 0
+
+
+def _drop_unconnected(tx: Transaction, services: Services) -> None:
+    """Changes of tenants without a connection: the ledger has the decisions, a first sync the rest."""
+    outbox, table = services.tables.outbox, services.tables.connection
+    mine = exists().where(table.c.tenant == outbox.c.tenant)
+    if tx.value(select(func.count()).select_from(table)):
+        tx.execute(delete(outbox).where(outbox.c.tenant.isnot(None), ~mine))
+    else:
+        tx.execute(delete(outbox))
+
+
+def _may_send(services: Services, connection: Row[Any]) -> bool:
+    paused = utc(connection.paused_until)
+    return connection.suspended is None and (paused is None or paused <= services.now())
+
+
+def _condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any:
+    run = runs.current(tx, services, connection.id)
+    return due(
+        services,
+        enabled=connection.enabled,
+        daily=connection.daily,
+        run_id=run.id if run is not None else None,
+    )
+
+
+def drain(
+    services: Services, connection_id: int, owner: str, *, budget_s: float = 30.0
+) -> bool:
+    """Work a connection off until nothing is due or the time is up; whether more is left.
+
+    :param owner: names the process, for the lease.
+    :param budget_s: seconds, after which others get their turn.
+    """
+    deadline = time.monotonic() + budget_s
+    while True:
+        lease = leases.take(services, connection_id, owner)
+        if lease is None:
+            return False  # somebody else is at it, and looks again after giving the lease back
+        try:
+            more = _work_off(services, lease, deadline)
+        except LeaseLost:
+            logger.info("a lease was lost", extra={"connection": connection_id})
+            more = True
+        finally:
+            leases.release(services, lease)
+        if time.monotonic() >= deadline:
+            return more
+        # Who came while we held the lease went away again: look once more.
+        if connection_id not in connections_with_work(services):
+            return False
+
+
+def _work_off(services: Services, lease: Lease, deadline: float) -> bool:
+    client: Client | None = None
+    try:
+        while time.monotonic() < deadline:
+            with services.begin() as tx:
+                connection = services.connection(tx, lease.connection_id)
+            if connection is None:
+                return False
+            if absorb(services, lease, connection) or answer_rings(services, lease):
+                continue
+            if not _may_send(services, connection):
+                return False
+            if client is None:
+                client = services.client(connection)
+            if not _speak(services, lease, connection, client):
+                return False
+        return True
+    except CannotDecrypt as error:
+        _suspend(services, lease, str(error))
+        return False
+    finally:
+        if client is not None:
+            client.close()
+
+
+def _speak(services: Services, lease: Lease, connection: Row[Any], client: Client) -> bool:
+    """One piece that needs Mailchimp; whether there was one. Its errors stop the connection."""
+    with services.begin() as tx:
+        condition = _condition(tx, services, connection)
+    try:
+        if settle(services, lease, connection, client, condition):
+            return True
+        if not connection.enabled:
+            return False
+        return (
+            reconcile.step(services, lease, connection, client)
+            or reconcile.plan_daily(services, lease, connection)
+            or hooks.check(services, lease, connection, client)
+        )
+    except (KeyRefused, PermissionDenied) as error:
+        _suspend(services, lease, str(error))
+        return False
+    except (TryLater, OutcomeUnknown) as error:
+        _pause(services, lease, 10.0 if error.status == 429 else 30.0)
+        return False
+    except MailchimpError as error:
+        logger.error("Mailchimp refused a request", extra={"status": error.status})
+        _pause(services, lease, 60.0)
+        return False
+
+
+def _pause(services: Services, lease: Lease, seconds: float) -> None:
+    """Nobody speaks to this account for a while; the jitter keeps workers from coming back as one."""
+    until = services.now() + timedelta(seconds=seconds * random.uniform(0.5, 1.5))
+    _write(services, lease, paused_until=until)
+
+
+def _suspend(services: Services, lease: Lease, reason: str) -> None:
+    """Stop until an administrator acts; all work is kept."""
+    _write(services, lease, suspended=reason)
+    with services.begin() as tx:
+        row = services.connection(tx, lease.connection_id)
+    if row is not None:
+        services.tell(signals.disconnected, tenant=row.tenant, reason=reason)
+
+
+def _write(services: Services, lease: Lease, **values: Any) -> None:
+    table = services.tables.connection
+
+    def work(tx: Transaction) -> None:
+        lease.hold(tx, services)
+        tx.execute(update(table).where(table.c.id == lease.connection_id).values(**values))
+
+    services.transact(work)

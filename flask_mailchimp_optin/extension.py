@@ -1,0 +1,169 @@
+"""``MailchimpOptin``: reads the configuration, wires everything, nothing else. Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from flask import Flask, current_app, has_request_context, request
+from flask_sqlalchemy import SQLAlchemy
+
+from . import capture, cli, jobs, ledger, models, standing, state, views
+from .config import Config
+from .errors import ConfigError
+from .ledger import Decision, Facts, truncate_ip
+from .mapping import BoundMapping, CustomerMapping
+from .services import Services
+from .standing import CustomerState
+from .vault import Vault
+
+
+class MailchimpOptin:
+    """Keeps the opt-in checkbox of a host's customers and a Mailchimp list in agreement.
+
+    With arguments it calls :meth:`init_app` at once.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        db: SQLAlchemy | None = None,
+        model: type[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        if app is not None:
+            if db is None or model is None:
+                raise ConfigError(
+                    "MailchimpOptin(app, ...) also needs the db, the customer model, mapping and "
+                    "authorize."
+                )
+            self.init_app(app, db, model, **options)
+
+    def init_app(
+        self,
+        app: Flask,
+        db: SQLAlchemy,
+        model: type[Any],
+        *,
+        mapping: CustomerMapping,
+        authorize: Callable[[], Any] | None = None,
+        tenant: Callable[[], Any] | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Connect the extension with an application.
+
+        :param db: the host's Flask-SQLAlchemy, already bound to the application.
+        :param model: the customers' model.
+        :param mapping: which of its attributes is what to Mailchimp.
+        :param authorize: called in each request for a page; only ``True``-like answers open it.
+        :param tenant: called in each request for a page where the mapping has tenants: the one that
+            the signed-in administrator belongs to. Never taken from the request's own data.
+        :param clock: aware UTC now; for tests.
+        :raises ConfigError: something is missing or wrong; the message says what to do.
+        """
+        _check(app, mapping, authorize, tenant)
+        config = Config.read(app.config)
+        bound = BoundMapping(model, mapping)
+        redis = jobs.redis_client(config, config.REDIS_TIMEOUT_S)
+        services = Services(
+            config=config,
+            tables=models.define(bound.mapper.local_table.metadata),
+            mapping=bound,
+            vault=Vault(config.ENCRYPTION_KEYS),
+            session_factory=db.session.session_factory,
+            wake=jobs.Waker(config, redis),
+            facts=lambda: _facts(config),
+            webhook_url=lambda token: _webhook_url(config, token),
+            sender=app,
+            **({} if clock is None else {"clock": clock}),
+        )
+        here = state.State(
+            services=services,
+            config=config,
+            db=db,
+            authorize=authorize or _nobody,
+            tenant=lambda: "" if tenant is None else str(tenant()),
+            redis=redis,
+        )
+        app.extensions[state.NAME] = here
+        capture.watch(model, lambda: state.current_or(here).services)
+        views.register(app, config)
+        app.cli.add_command(cli.group)
+
+    def state_of(self, customer: Any) -> CustomerState:
+        """A customer's real state at Mailchimp, for the host's own pages."""
+        return standing.state_of(state.current().services, customer)
+
+    def history_of(self, customer: Any) -> list[Decision]:
+        """Every decision about a customer, newest first."""
+        return standing.history_of(state.current().services, customer)
+
+    def decided_by(
+        self,
+        actor: str | None = None,
+        source: str = "code",
+        wording: str | None = None,
+        ip: str | None = None,
+    ) -> AbstractContextManager[None]:
+        """Name who decides, for the ledger, for every change made inside the ``with`` block.
+
+        :param actor: the person's id or name in the host.
+        :param source: a word such as ``import`` or ``checkout``.
+        :param wording: the text beside the checkbox, or its id and version.
+        :param ip: the person's IP address; kept as ``MAILCHIMP_OPTIN_EVIDENCE_IP`` says.
+        """
+        return ledger.decided_by(actor=actor, source=source, wording=wording, ip=ip)
+
+
+def _check(app: Flask, mapping: Any, authorize: Any, tenant: Any) -> None:
+    if state.NAME in app.extensions:
+        raise ConfigError("MailchimpOptin.init_app was called twice for the same application.")
+    if "sqlalchemy" not in app.extensions:
+        raise ConfigError("Call db.init_app(app) before MailchimpOptin.init_app.")
+    if not isinstance(mapping, CustomerMapping):
+        raise ConfigError("mapping must be a CustomerMapping.")
+    if not callable(authorize):
+        raise ConfigError(
+            "authorize is required: a function that says who may open the Mailchimp pages, such as "
+            "authorize=lambda: current_user.is_authenticated and current_user.is_admin."
+        )
+    if mapping.tenant is not None and not callable(tenant):
+        raise ConfigError(
+            "The mapping has tenants, so init_app needs tenant=: a function that returns the "
+            "signed-in administrator's tenant."
+        )
+
+
+def _nobody() -> bool:
+    return False
+
+
+def _facts(config: Config) -> Facts:
+    """Who decides, if the host names nobody: the request's user, page and address."""
+    if not has_request_context():
+        return Facts(source="code")
+    return Facts(
+        actor=_user_id(),
+        source="request",
+        page=(request.endpoint or request.path)[:255],
+        ip=truncate_ip(request.remote_addr, config.EVIDENCE_IP),
+    )
+
+
+def _user_id() -> str | None:
+    """The user that Flask-Login knows, if the host has it."""
+    if not hasattr(current_app, "login_manager"):
+        return None
+    from flask_login import current_user  # the host's dependency, not ours
+
+    user_id = getattr(current_user, "get_id", lambda: None)()
+    return None if user_id is None else str(user_id)[:190]
+
+
+def _webhook_url(config: Config, token: str) -> str | None:
+    if config.PUBLIC_URL is None:
+        return None
+    return f"{config.PUBLIC_URL.rstrip('/')}{config.URL_PREFIX}/webhook/{quote(token)}"

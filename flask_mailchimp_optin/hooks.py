@@ -1,0 +1,162 @@
+"""The webhooks at Mailchimp: registered when a list becomes a target, checked daily, repaired, removed.
+
+Only a token's hash is kept. It is stored before Mailchimp hears the address, for Mailchimp checks the
+address at once; the token before it stays good while the new one is on its way.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, or_, select, update
+
+from .client import EVENTS, Client, Webhook
+from .errors import MailchimpError, MemberRefused, NotFound, RequestRefused
+from .lease import Lease
+from .services import Services, Transaction
+from .vault import new_token, token_hash
+
+_EVERY = timedelta(hours=24)
+NO_PUBLIC_URL = (
+    "Without MAILCHIMP_OPTIN_PUBLIC_URL Mailchimp can't reach this site: changes there come in with "
+    "the daily sync only."
+)
+
+
+def targets(services: Services, connection: Row[Any]) -> Any:
+    """The SQL condition for audiences that customers of the connection go to."""
+    table, customer = services.tables.audience, services.tables.customer
+    used = select(customer.c.audience_id).where(
+        customer.c.connection_id == connection.id, customer.c.audience_id.isnot(None)
+    )
+    return or_(table.c.id == connection.master_audience_id, table.c.id.in_(used))
+
+
+def _to_check(services: Services, connection: Row[Any]) -> Any:
+    table = services.tables.audience
+    checked = table.c.webhook_checked_at
+    late = or_(checked.is_(None), checked < services.now() - _EVERY)
+    is_target = targets(services, connection)
+    return (
+        select(table, is_target.label("is_target"))
+        .where(table.c.connection_id == connection.id, table.c.gone_at.is_(None), late)
+        .where(or_(is_target, table.c.webhook_id.isnot(None)))
+        .order_by(table.c.id)
+        .limit(1)
+    )
+
+
+def due(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether a webhook has to be registered, checked or removed."""
+    return tx.row(_to_check(services, connection)) is not None
+
+
+def check(services: Services, lease: Lease, connection: Row[Any], client: Client) -> bool:
+    """Look after one audience's webhook; whether there was one to look after."""
+    with services.begin() as tx:
+        audience = tx.row(_to_check(services, connection))
+    if audience is None:
+        return False
+    try:
+        if not audience.is_target:
+            remove(services, client, audience)
+            return True
+        problem = _ensure(services, client, audience)
+    except NotFound:
+        problem = "The list is gone at Mailchimp. Refresh the lists and choose another one."
+    except (MemberRefused, RequestRefused) as error:
+        problem = (
+            f"Mailchimp did not accept {services.config.PUBLIC_URL} for its webhook "
+            f"({error.status}). Make sure that it can be reached from the internet; it is tried "
+            "again tomorrow, or now with “Repair”."
+        )
+    _write(services, audience.id, webhook_checked_at=services.now(), webhook_problem=problem)
+    return True
+
+
+def _ensure(services: Services, client: Client, audience: Row[Any]) -> str | None:
+    """Register the webhook unless it is there as it should be; the problem, in plain words."""
+    base = services.webhook_url("")
+    if base is None:
+        return NO_PUBLIC_URL
+    there = False
+    for hook in client.webhooks(audience.list_id):
+        if hook.id == audience.webhook_id and _as_registered(hook) and hook.url.startswith(base):
+            there = True
+        elif hook.id == audience.webhook_id or hook.url.startswith(base):
+            # Changed by somebody, or left by a registration that was cut off: its token is lost.
+            client.remove_webhook(audience.list_id, hook.id)
+    if not there:
+        register(services, client, audience)
+    return None
+
+
+def _as_registered(hook: Webhook) -> bool:
+    events = all(hook.events.get(name) for name in EVENTS)
+    return events and not hook.sources.get("api") and bool(hook.sources.get("user"))
+
+
+def register(services: Services, client: Client, audience: Row[Any]) -> None:
+    """Register a webhook with a new token; the token before it stays good until the next check."""
+    token = new_token()
+    url = services.webhook_url(token)
+    if url is None:
+        return
+    _write(
+        services,
+        audience.id,
+        token_hash=token_hash(token),
+        token_hash_before=audience.token_hash,
+    )
+    hook = client.register_webhook(audience.list_id, url)
+    secret = hook.signing_secret
+    sealed = services.vault.seal(secret, f"webhook:{audience.id}") if secret else None
+    _write(services, audience.id, webhook_id=hook.id, sealed_secret=sealed)
+
+
+def remove(services: Services, client: Client, audience: Row[Any]) -> None:
+    """Remove our webhook at Mailchimp and forget its secrets."""
+    if audience.webhook_id is not None:
+        client.remove_webhook(audience.list_id, audience.webhook_id)
+    nothing = dict.fromkeys(
+        ("webhook_id", "sealed_secret", "token_hash", "token_hash_before", "webhook_problem")
+    )
+    _write(services, audience.id, webhook_checked_at=services.now(), **nothing)
+
+
+def remove_all(services: Services, connection: Row[Any], client: Client) -> list[str]:
+    """Remove every webhook of ours; the names of the lists where that was not possible."""
+    table = services.tables.audience
+    with services.begin() as tx:
+        rows = tx.rows(
+            select(table).where(
+                table.c.connection_id == connection.id, table.c.webhook_id.isnot(None)
+            )
+        )
+    left = []
+    for row in rows:
+        try:
+            remove(services, client, row)
+        except MailchimpError:
+            left.append(row.name)
+    return left
+
+
+def by_token(tx: Transaction, services: Services, token: str) -> Row[Any] | None:
+    """The audience that a webhook token belongs to; equal work for known and unknown tokens."""
+    table, hashed = services.tables.audience, token_hash(token)
+    return tx.row(
+        select(table)
+        .where(or_(table.c.token_hash == hashed, table.c.token_hash_before == hashed))
+        .limit(1)
+    )
+
+
+def _write(services: Services, audience_id: int, **values: Any) -> None:
+    table = services.tables.audience
+
+    def work(tx: Transaction) -> None:
+        tx.execute(update(table).where(table.c.id == audience_id).values(**values))
+
+    services.transact(work)

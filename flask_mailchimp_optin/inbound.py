@@ -1,0 +1,221 @@
+"""Journey in, second step: rung addresses become contacts to look at, and checkboxes follow.
+
+A ring changes nothing by itself. The boxes are set through the host's own model, under a lock, and
+only if the customer has not changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from . import contacts
+from .errors import ChangedMeanwhile
+from .ledger import Facts
+from .lease import Lease
+from .services import FOLLOWING, Services, Transaction
+from .webhook import Ring
+
+_LIMIT = 1000
+IGNORED = "nobody here has this address"
+
+
+def record(services: Services, audience_id: int, ring: Ring, verified: str) -> bool:
+    """Store a ring; whether it is a new one. All that happens inside the webhook's request."""
+    table = services.tables.webhook_event
+    values = {
+        "audience_id": audience_id,
+        "digest": ring.digest,
+        "type": ring.type,
+        "address": ring.address,
+        "new_address": ring.new_address,
+        "fired_at": ring.fired_at,
+        "received_at": services.now(),
+        "verified": verified,
+        "outcome": None if ring.address or ring.new_address else "not about a person",
+    }
+    try:
+        with services.begin() as tx:
+            tx.execute(insert(table).values(**values))
+    except IntegrityError:
+        return _ring_again(services, audience_id, ring)
+    return True
+
+
+def _ring_again(services: Services, audience_id: int, ring: Ring) -> bool:
+    """The very same body again: Mailchimp repeats what it saw fail, so look again."""
+    table = services.tables.webhook_event
+
+    def work(tx: Transaction) -> bool:
+        tx.execute(
+            update(table)
+            .where(table.c.audience_id == audience_id, table.c.digest == ring.digest)
+            .values(outcome=None if ring.address or ring.new_address else table.c.outcome)
+        )
+        return False
+
+    return services.transact(work)
+
+
+def answer_rings(services: Services, lease: Lease) -> bool:
+    """Turn waiting rings into contacts to look at; whether there were any."""
+
+    def work(tx: Transaction) -> bool:
+        lease.hold(tx, services)
+        events, audiences = services.tables.webhook_event, services.tables.audience
+        rows = tx.rows(
+            select(events)
+            .join(audiences, audiences.c.id == events.c.audience_id)
+            .where(
+                audiences.c.connection_id == lease.connection_id, events.c.outcome.is_(None)
+            )
+            .order_by(events.c.id)
+            .limit(_LIMIT)
+        )
+        if not rows:
+            return False
+        pairs = {(r.audience_id, a) for r in rows for a in (r.address, r.new_address) if a}
+        known = look(tx, services, lease.connection_id, pairs)
+        for row in rows:
+            ours = {(row.audience_id, a) for a in (row.address, row.new_address)} & known
+            text = "looked at" if ours else IGNORED
+            tx.execute(update(events).where(events.c.id == row.id).values(outcome=text))
+        return True
+
+    return services.transact(work)
+
+
+def look(
+    tx: Transaction, services: Services, connection_id: int, pairs: set[tuple[int, str]]
+) -> set[tuple[int, str]]:
+    """Make these (audience id, address) pairs due for a look at Mailchimp, if they are ours at all."""
+    owned = set(contacts.owners(tx, services, pairs))
+    rows = contacts.ensure(tx, services, connection_id, owned)
+    rows |= contacts.find(tx, services, pairs - owned)
+    table = services.tables.contact
+    for chunk in contacts.chunks([row.id for row in rows.values()]):
+        tx.execute(
+            update(table)
+            .where(table.c.id.in_(chunk))
+            .values(look=True, due_at=services.now(), version=table.c.version + 1)
+        )
+    return set(rows)
+
+
+def waiting_rings(tx: Transaction, services: Services, connection_id: int) -> int:
+    """How many rings wait to be worked off."""
+    events, audiences = services.tables.webhook_event, services.tables.audience
+    query = (
+        select(func.count())
+        .select_from(events.join(audiences, audiences.c.id == events.c.audience_id))
+        .where(audiences.c.connection_id == connection_id, events.c.outcome.is_(None))
+    )
+    return int(tx.value(query) or 0)
+
+
+def follow(
+    tx: Transaction,
+    services: Services,
+    row: contacts.Contact,
+    value: bool,
+    facts: Facts,
+) -> None:
+    """Let the checkboxes of an address follow Mailchimp.
+
+    :raises ChangedMeanwhile: a customer or the contact did; nothing may be kept of this transaction.
+
+    The contact's version is the fence against the host; a customer with an unread outbox row has
+    changed since we looked, so their own change is absorbed first.
+    """
+    table, at = services.tables.contact, facts.at or services.now()
+    values = {
+        "wanted": value,
+        "wanted_at": at,
+        "decided_version": table.c.version,
+        "settled_version": table.c.version,
+    }
+    held = tx.execute(
+        update(table)
+        .where(table.c.id == row.id, table.c.version == row.version)
+        .values(**values)
+    )
+    owners = contacts.owners(tx, services, [row.pair]).get(row.pair, [])
+    if not held or not set_boxes(tx, services, owners, value, at, facts):
+        raise ChangedMeanwhile("The customer changed while Mailchimp was being read.")
+
+
+def set_boxes(
+    tx: Transaction,
+    services: Services,
+    owners: Sequence[Row[Any]],
+    value: bool,
+    at: datetime,
+    facts: Facts,
+) -> bool:
+    """Set the boxes of these customers through the host's model; False if one changed meanwhile."""
+    if not owners:
+        return True
+    keys = [row.customer_key for row in owners]
+    customers = services.mapping.load(tx.session, keys, lock=True)
+    outbox = services.tables.outbox
+    unread = or_(outbox.c.customer_key.in_(keys), outbox.c.customer_key.is_(None))
+    if tx.value(select(outbox.c.id).where(unread).limit(1)) is not None:
+        return False
+    mapping, unchanged = services.mapping, []
+    tx.session.info[FOLLOWING] = facts
+    try:
+        for key, customer in customers.items():
+            if mapping.box(customer) is value:
+                unchanged.append((key, mapping.tenant_of(customer), mapping.address_of(customer)))
+            else:
+                mapping.set_box(customer, value)
+        tx.session.flush()
+    finally:
+        del tx.session.info[FOLLOWING]
+    _remember(tx, services, keys, value, at)
+    _record_unchanged(tx, services, unchanged, value, at, facts)
+    return True
+
+
+def _remember(
+    tx: Transaction, services: Services, keys: list[str], value: bool, at: datetime
+) -> None:
+    table = services.tables.customer
+    for chunk in contacts.chunks(keys):
+        tx.execute(
+            update(table)
+            .where(table.c.customer_key.in_(chunk))
+            .values(opt_in=value, decided_at=at)
+        )
+
+
+def _record_unchanged(
+    tx: Transaction,
+    services: Services,
+    unchanged: list[tuple[str, str, str | None]],
+    value: bool,
+    at: datetime,
+    facts: Facts,
+) -> None:
+    """The box said so already, but now somebody did decide it: the ledger says who."""
+    if facts.source != "mailchimp":
+        return
+    rows = [
+        {
+            "tenant": tenant,
+            "customer_key": key,
+            "address": address,
+            "value": value,
+            "previous": value,
+            "decided_at": at,
+            "recorded_at": services.now(),
+            "source": facts.source,
+            "page": facts.page,
+        }
+        for key, tenant, address in unchanged
+    ]
+    tx.execute(insert(services.tables.decision), rows)

@@ -1,0 +1,235 @@
+"""RQ: waking a worker, the jobs' entry points, and the worker. Edge.
+
+Waking is a hint: all truth is in the database, and :func:`sweep` finds whatever no job was made for.
+Job arguments are opaque ids, the serializer is JSON, and only functions of this module run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from typing import Any
+
+from flask import Flask, current_app, has_app_context
+from flask.cli import ScriptInfo
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue, Worker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from . import drain, lease, state
+from .config import Config
+
+logger = logging.getLogger("flask_mailchimp_optin")
+
+_PREFIX = f"{__name__}."
+ALLOWED = ("work", "drain_connection", "sweep")
+_FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
+_BREAK_S = 5.0  # how long Redis is left alone after it failed
+
+
+
+
+def redis_client(config: Config, timeout_s: float | None) -> Redis:
+    """A Redis client that neither waits nor retries.
+
+    The defaults take 4 s when Redis refuses and a minute when it doesn't answer.
+
+    :param timeout_s: for connecting and answering, in seconds; None: blocking, for the worker.
+    """
+    if timeout_s is None:
+        return Redis.from_url(config.REDIS_URL)
+    return Redis.from_url(
+        config.REDIS_URL,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+class Waker:
+    """Puts one job on the queue after a commit. Never raises; with Redis down it waits once, briefly."""
+
+    def __init__(self, config: Config, redis: Redis) -> None:
+        self._redis = redis
+        self._queue_name = config.QUEUE
+        self._broken_until = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._broken_until:
+            return
+        try:
+            # With a flag, not a unique job id: ids of running jobs strand what comes after.
+            if self._redis.set(flag(self._queue_name), b"1", nx=True, ex=_FLAG_S):
+                enqueue(queue(self._queue_name, self._redis), "work")
+        except (RedisError, OSError) as error:
+            self._broken_until = time.monotonic() + _BREAK_S
+            logger.warning("redis is not reachable", extra={"error": type(error).__name__})
+
+
+def flag(queue_name: str) -> str:
+    """The Redis key that says a worker has been woken."""
+    return f"{queue_name}:woken"
+
+
+def queue(name: str, redis: Redis) -> Queue:
+    """Our queue: JSON, and our jobs only."""
+    return Queue(name, connection=redis, serializer=JSONSerializer, job_class=OurJob)
+
+
+def enqueue(on: Queue, name: str, *ids: int) -> None:
+    """Enqueue one of our functions; nothing about anybody gets into Redis.
+
+    :param ids: opaque ids.
+    """
+    on.enqueue_call(
+        f"{_PREFIX}{name}",
+        args=ids,
+        timeout=600,
+        result_ttl=0,
+        failure_ttl=3600,
+        ttl=3600,
+        description=name,
+    )
+
+
+class OurJob(Job):
+    """A job that runs nothing but the functions of this module, whatever Redis says."""
+
+    @property
+    def func(self) -> Any:
+        """The function to run.
+
+        :raises PermissionError: it is not one of ours.
+        """
+        name = self.func_name or ""
+        function = name.removeprefix(_PREFIX)
+        if not name.startswith(_PREFIX) or function not in ALLOWED or self.instance is not None:
+            raise PermissionError("This job is not one of Flask-Mailchimp-Optin's; it was not run.")
+        return globals()[function]
+
+
+# What jobs do
+
+
+def work() -> None:
+    """Work everything off that is due; the job that a commit or a ring asks for."""
+    _in_app(_work)
+
+
+def drain_connection(connection_id: int) -> None:
+    """Go on with one connection whose work is more than one job's time."""
+    _in_app(_drain, connection_id)
+
+
+def sweep() -> None:
+    """Find due work in the database. Idempotent; safe anywhere, at any time."""
+    _in_app(_work)
+
+
+def _in_app(function: Any, *ids: int) -> None:
+    """Inside the application: the worker's, or the one that the ``flask`` command would load."""
+    if has_app_context():
+        function(current_app._get_current_object(), *ids)  # type: ignore[attr-defined]
+        return
+    app = ScriptInfo().load_app()
+    with app.app_context():
+        function(app, *ids)
+
+
+def _work(app: Flask) -> None:
+    here = state.of(app)
+    try:
+        # Before anything is read: whoever commits from now on wakes the next job.
+        here.redis.delete(flag(here.config.QUEUE))
+    except RedisError:
+        logger.warning("redis is not reachable")
+    for connection_id in drain.connections_with_work(here.services):
+        _drain(app, connection_id)
+
+
+def _drain(app: Flask, connection_id: int) -> None:
+    here = state.of(app)
+    if drain.drain(here.services, connection_id, owner()):
+        try:
+            enqueue(queue(here.config.QUEUE, here.redis), "drain_connection", connection_id)
+        except RedisError:
+            logger.warning("redis is not reachable")  # the next sweep goes on
+
+
+def owner() -> str:
+    """Names this process in a lease."""
+    return f"{socket.gethostname()[:24]}:{os.getpid()}"[:40]
+
+
+def run_until_idle(app: Flask) -> None:
+    """Work everything off in this process until nothing is due: for tests and ``--burst``."""
+    with app.app_context():
+        for _ in range(1000):
+            pending = drain.connections_with_work(state.of(app).services)
+            if not pending:
+                return
+            for connection_id in pending:
+                drain.drain(state.of(app).services, connection_id, owner())
+    raise RuntimeError("The work does not come to an end: something is due again and again.")
+
+
+# The worker
+
+
+class OurWorker(Worker):
+    """An RQ worker inside the loaded application: forks, runs our jobs only, sweeps every minute."""
+
+    app: Flask
+
+    def __init__(self, app: Flask, redis: Redis) -> None:
+        self.app = app
+        name = state.of(app).config.QUEUE
+        super().__init__(
+            [queue(name, redis)],
+            connection=redis,
+            serializer=JSONSerializer,
+            job_class=OurJob,
+            worker_ttl=75,  # an idle worker looks after its maintenance every minute
+            maintenance_interval=60,
+            log_job_description=False,
+            work_horse_killed_handler=self._horse_killed,
+        )
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's own maintenance, and our sweep."""
+        super().run_maintenance_tasks()
+        enqueue(self.queues[0], "sweep")
+
+    def perform_job(self, *args: Any, **kwargs: Any) -> bool:
+        """In the forked child: its own database connections, a fresh application context."""
+        with self.app.app_context():
+            for engine in state.of(self.app).db.engines.values():
+                engine.dispose(close=False)
+            return bool(super().perform_job(*args, **kwargs))
+
+    def _horse_killed(self, _job: Any, pid: int, *_: Any) -> None:
+        """Free what the child held, and have somebody go on."""
+        with self.app.app_context():
+            lease.release_all_of(
+                state.of(self.app).services, f"{socket.gethostname()[:24]}:{pid}"[:40]
+            )
+            for engine in state.of(self.app).db.engines.values():
+                engine.dispose()
+        enqueue(self.queues[0], "sweep")
+
+
+def run_worker(app: Flask, *, burst: bool = False) -> None:
+    """Run a worker in the foreground until it is told to stop.
+
+    :param burst: stop when the queue is empty.
+    """
+    config = state.of(app).config
+    OurWorker(app, redis_client(config, None)).work(
+        burst=burst, logging_level=logging.getLevelName(logging.getLogger().level or logging.INFO)
+    )

@@ -1,0 +1,285 @@
+"""The host's customer model, read as a member and written as a checkbox.
+
+The only place that knows the host's attribute names, both journeys. May import SQLAlchemy and the
+pure modules, never Flask.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import inspect, select, tuple_
+from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import Mapper, Session
+
+from .addresses import canonical
+from .errors import BadAddress, ConfigError
+
+#: An attribute's name, or a callable that takes the customer.
+Source = str | Callable[[Any], Any]
+
+_CHUNK = 500  # SQLite and others limit the number of bound values in one statement
+_TEXT_LIMIT = 255  # bytes that a Mailchimp text merge field keeps
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerMapping:
+    """Which attribute of the host's customer is what to Mailchimp.
+
+    :param email: the email address.
+    :param opt_in: the name of the checkbox's attribute; it is written too. Values: True, False, None.
+    :param merge_fields: Mailchimp merge tag to source. Blank values are sent only to clear what was
+        sent before. Texts are trimmed to 255 characters.
+    :param audience: the Mailchimp list id of the customer's own list; None, or a None value: the
+        master list.
+    :param tags: tag names for every member, or a callable that returns them.
+    :param tenant: the host's account that the customer belongs to; one connection for each.
+    :param depends_on: names of the attributes that the callables read; without it every change of a
+        customer is looked at as soon as one source is a callable or a property.
+    """
+
+    email: Source
+    opt_in: str
+    merge_fields: Mapping[str, Source] = field(default_factory=dict)
+    audience: Source | None = None
+    tags: tuple[str, ...] | Callable[[Any], Iterable[str]] = ()
+    tenant: Source | None = None
+    depends_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One customer as their row says now.
+
+    :param key: the primary key as text.
+    :param address: canonical, or None with :attr:`problem` saying why.
+    :param opt_in: the checkbox; None for unset.
+    :param list_id: the customer's own list; None for the master list.
+    :param merge_fields: merge tag to value; "" for blank.
+    """
+
+    key: str
+    tenant: str
+    address: str | None
+    problem: str | None
+    opt_in: bool | None
+    list_id: str | None
+    merge_fields: Mapping[str, Any]
+    tags: tuple[str, ...]
+
+
+class BoundMapping:
+    """A mapping together with the model it is about, checked."""
+
+    def __init__(self, model: type[Any], mapping: CustomerMapping) -> None:
+        """
+        :raises ConfigError: the model is not mapped, or the mapping names what it doesn't have.
+        """
+        try:
+            self.mapper: Mapper[Any] = inspect(model)
+        except NoInspectionAvailable:
+            raise ConfigError(
+                f"{model!r} is not a SQLAlchemy model. Pass the class of your customers."
+            ) from None
+        self.model = model
+        self.mapping = mapping
+        self._check()
+        self.watched, self.watch_all = self._watched()
+
+    def _check(self) -> None:
+        if not isinstance(self.mapping.opt_in, str):
+            raise ConfigError(
+                "mapping.opt_in must be an attribute's name: the box is written, not only read."
+            )
+        for name in self._names():
+            if not hasattr(self.model, name):
+                raise ConfigError(
+                    f"{self.model.__name__} has no attribute {name!r}, which the mapping names. "
+                    "Did you mean another name, or a callable that takes the customer?"
+                )
+        for tag in self.mapping.merge_fields:
+            if not tag.isascii() or not tag.replace("_", "").isalnum() or tag != tag.upper():
+                raise ConfigError(f"{tag!r} is not a Mailchimp merge tag such as FNAME or MMERGE6.")
+        self._check_opt_in()
+        for column in self.mapper.primary_key:
+            if _python_type(column) not in (int, str, uuid.UUID):
+                raise ConfigError(
+                    f"The primary key column {column.name!r} is neither a number, a text nor a UUID."
+                )
+
+    def _check_opt_in(self) -> None:
+        columns = self.mapper.columns
+        if self.mapping.opt_in in columns:
+            kind = _python_type(columns[self.mapping.opt_in])
+            if kind not in (bool, int):
+                raise ConfigError(
+                    f"{self.model.__name__}.{self.mapping.opt_in} is not a Boolean column. "
+                    "A text such as 'no' would count as ticked."
+                )
+
+    def _sources(self) -> Iterator[Any]:
+        m = self.mapping
+        yield from (m.email, m.opt_in, *m.merge_fields.values())
+        yield from (s for s in (m.audience, m.tenant) if s is not None)
+        if callable(m.tags):
+            yield m.tags
+
+    def _names(self) -> Iterator[str]:
+        yield from (s for s in self._sources() if isinstance(s, str))
+        yield from self.mapping.depends_on
+
+    def _watched(self) -> tuple[frozenset[str], bool]:
+        """The attributes with a history that matter, and whether any change matters."""
+        known = {attribute.key for attribute in self.mapper.attrs}
+        names = set(self._names())
+        opaque = any(callable(s) for s in self._sources()) or bool(names - known)
+        return frozenset(names & known), opaque and not self.mapping.depends_on
+
+    # Reading
+
+    def snapshot(self, customer: Any) -> Snapshot:
+        """The customer as their row says now. Never raises for what a row holds."""
+        m = self.mapping
+        raw = _value(customer, m.email)
+        address, problem = None, None
+        try:
+            address = canonical(raw)
+        except BadAddress as error:
+            problem = str(error)
+        tags = m.tags(customer) if callable(m.tags) else m.tags
+        return Snapshot(
+            key=self.key_of(customer),
+            tenant=self.tenant_of(customer),
+            address=address,
+            problem=problem,
+            opt_in=as_box(_value(customer, m.opt_in)),
+            list_id=_text_or_none(_value(customer, m.audience)) if m.audience else None,
+            merge_fields={t: _merge_value(_value(customer, s)) for t, s in m.merge_fields.items()},
+            tags=tuple(str(tag) for tag in tags if str(tag).strip()),
+        )
+
+    def tenant_of(self, customer: Any) -> str:
+        """The tenant's name; "" where there is only one."""
+        if self.mapping.tenant is None:
+            return ""
+        value = _value(customer, self.mapping.tenant)
+        return "" if value is None else str(value)
+
+    def address_of(self, customer: Any) -> str | None:
+        """The canonical address, or None if it can't be one."""
+        try:
+            return canonical(_value(customer, self.mapping.email))
+        except BadAddress:
+            return None
+
+    as_box = staticmethod(lambda value: as_box(value))
+
+    # Keys
+
+    def key_of(self, customer: Any) -> str:
+        """The primary key as text; stable, also for a deleted customer."""
+        identity = inspect(customer).identity
+        return self.key_from(identity or self.mapper.primary_key_from_instance(customer))
+
+    def key_from(self, identity: Iterable[Any]) -> str:
+        """The text of a primary key: the value itself, or a JSON list for a composite one."""
+        parts = [str(part) for part in identity]
+        return parts[0] if len(parts) == 1 else json.dumps(parts)
+
+    def identity(self, key: str) -> tuple[Any, ...]:
+        """The primary key again, in the columns' own types."""
+        columns = self.mapper.primary_key
+        parts = [key] if len(columns) == 1 else json.loads(key)
+        return tuple(_python_type(c)(p) for c, p in zip(columns, parts, strict=True))
+
+    # Loading
+
+    def load(
+        self, session: Session, keys: Iterable[str], *, lock: bool = False
+    ) -> dict[str, Any]:
+        """The customers of these keys as they are now, by key; missing ones are left out.
+
+        :param lock: take row locks, where the database has them, until the transaction ends.
+        """
+        wanted = [self.identity(key) for key in dict.fromkeys(keys)]
+        found: dict[str, Any] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            query = select(self.model).where(self.matches(chunk))
+            query = query.execution_options(populate_existing=True)
+            if lock:
+                query = query.with_for_update()
+            for customer in session.scalars(query).unique():
+                found[self.key_of(customer)] = customer
+        return found
+
+    def page(self, session: Session, after: str | None, limit: int) -> list[Any]:
+        """The next customers in the order of their key, for a walk over all of them."""
+        columns = self.mapper.primary_key
+        query = select(self.model).order_by(*columns).limit(limit)
+        if after is not None:
+            values = self.identity(after)
+            if len(columns) == 1:
+                query = query.where(columns[0] > values[0])
+            else:
+                query = query.where(tuple_(*columns) > values)
+        return list(session.scalars(query).unique())
+
+    def matches(self, identities: list[tuple[Any, ...]]) -> Any:
+        """The SQL condition that the primary key is one of these."""
+        columns = self.mapper.primary_key
+        if len(columns) == 1:
+            return columns[0].in_([identity[0] for identity in identities])
+        return tuple_(*columns).in_(identities)
+
+    # Writing
+
+    def set_box(self, customer: Any, value: bool) -> None:
+        """Tick or untick the checkbox, through the host's own model."""
+        setattr(customer, self.mapping.opt_in, value)
+
+    def box(self, customer: Any) -> bool | None:
+        """The checkbox as the row says."""
+        return as_box(getattr(customer, self.mapping.opt_in))
+
+
+def as_box(value: Any) -> bool | None:
+    """Yes, no or unset. Anything but true, false, 1 and 0 counts as unset: never guess a yes."""
+    return bool(value) if value is True or value is False or value in (0, 1) else None
+
+
+def _python_type(column: Any) -> Any:
+    try:
+        return column.type.python_type
+    except NotImplementedError:
+        return None
+
+
+def _value(customer: Any, source: Source) -> Any:
+    return getattr(customer, source) if isinstance(source, str) else source(customer)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return str(value).strip() or None if value is not None else None
+
+
+def _merge_value(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return {str(k): str(v) for k, v in value.items() if v is not None}
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if isinstance(value, datetime):
+        return value.date().isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, int | float):
+        return value
+    text = "".join(c for c in str(value) if c >= " " or c in "\t\n").strip()
+    return text.encode("utf-8", "ignore").decode()[:_TEXT_LIMIT]

@@ -1,0 +1,185 @@
+"""Sync runs: planned, counted, finished. The rows behind progress bars and past syncs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from .models import utc
+from .services import Services, Transaction
+
+#: States of a run. ``waiting`` is for a person; ``previewed`` has counted and changed nothing.
+RUNNING, WAITING, DONE = "running", "waiting", "done"
+CANCELLED, PREVIEWED = "cancelled", "previewed"
+#: ``initial``, ``manual`` and ``preview`` read all members, ``daily`` those that changed, ``walk`` none.
+KINDS = ("initial", "manual", "preview", "daily", "walk")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a sync is, for people. Times are aware UTC.
+
+    :param percent: 0 to 100; 100 only when it is done.
+    :param sent: customers told to Mailchimp, of :attr:`to_send`.
+    :param failed: of these, how many Mailchimp refused.
+    """
+
+    run_id: int
+    kind: str
+    state: str
+    phase: str
+    percent: int
+    customers: int
+    customers_done: int
+    members: int
+    members_done: int
+    to_send: int
+    sent: int
+    failed: int
+    boxes_on: int
+    boxes_off: int
+    removals: int
+    asks: int
+    started_at: datetime
+    finished_at: datetime | None
+    message: str | None
+
+
+def plan(
+    tx: Transaction, services: Services, connection: Row[Any], kind: str, at: datetime
+) -> int:
+    """Plan a run, unless one of the kind is planned that has not begun; its id."""
+    table = services.tables.sync_run
+    waiting = tx.value(
+        select(table.c.id).where(
+            table.c.connection_id == connection.id,
+            table.c.state == RUNNING,
+            table.c.kind == kind,
+            table.c.cursor.is_(None),
+        )
+    )
+    if waiting is not None:
+        return int(waiting)
+    numbers = (
+        "customers customers_done members members_done to_send failed "
+        "boxes_on boxes_off removals asks"
+    )
+    return tx.insert(
+        insert(table).values(
+            connection_id=connection.id,
+            kind=kind,
+            state=RUNNING,
+            phase="customers",
+            epoch=connection.epoch,
+            started_at=at,
+            **dict.fromkeys(numbers.split(), 0),
+        )
+    )
+
+
+def current(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:
+    """The run to work on next: the oldest that is running."""
+    table = services.tables.sync_run
+    return tx.row(
+        select(table)
+        .where(table.c.connection_id == connection_id, table.c.state == RUNNING)
+        .order_by(table.c.id)
+        .limit(1)
+    )
+
+
+def change(tx: Transaction, services: Services, run_id: int, **values: Any) -> None:
+    """Write a run's new cursor, counts or state."""
+    table = services.tables.sync_run
+    tx.execute(update(table).where(table.c.id == run_id).values(**values))
+
+
+def cancel_all(tx: Transaction, services: Services, connection_id: int, message: str) -> None:
+    """Cancel what is planned, running or waiting for a person."""
+    table = services.tables.sync_run
+    tx.execute(
+        update(table)
+        .where(table.c.connection_id == connection_id, table.c.state.in_([RUNNING, WAITING]))
+        .values(state=CANCELLED, finished_at=services.now(), message=message)
+    )
+
+
+def progress(tx: Transaction, services: Services, connection_id: int) -> list[Progress]:
+    """The last ten syncs of a connection, newest first; walks are our own affair and left out."""
+    table = services.tables.sync_run
+    rows = tx.rows(
+        select(table)
+        .where(table.c.connection_id == connection_id, table.c.kind != "walk")
+        .order_by(table.c.id.desc())
+        .limit(10)
+    )
+    return [_progress(tx, services, row) for row in rows]
+
+
+def left_to_send(tx: Transaction, services: Services, run_id: int) -> int:
+    """How many contacts of a run still wait to be told to Mailchimp."""
+    table = services.tables.contact
+    return int(
+        tx.value(
+            select(func.count()).where(
+                table.c.run_id == run_id,
+                table.c.acked_version < table.c.version,
+                table.c.refusal.is_(None),
+                table.c.attempts < 3,
+            )
+        )
+        or 0
+    )
+
+
+def refused(tx: Transaction, services: Services, run_id: int) -> int:
+    """How many contacts of a run Mailchimp refused."""
+    table = services.tables.contact
+    query = select(func.count()).where(table.c.run_id == run_id, table.c.refusal.isnot(None))
+    return int(tx.value(query) or 0)
+
+
+def _progress(tx: Transaction, services: Services, row: Row[Any]) -> Progress:
+    sent, failed = row.to_send, row.failed
+    if row.state == RUNNING:
+        failed = refused(tx, services, row.id)
+        sent = max(0, row.to_send - left_to_send(tx, services, row.id))
+    return Progress(
+        run_id=row.id,
+        kind=row.kind,
+        state=row.state,
+        phase=row.phase,
+        percent=_percent(row, sent),
+        customers=row.customers,
+        customers_done=row.customers_done,
+        members=row.members,
+        members_done=row.members_done,
+        to_send=row.to_send,
+        sent=sent,
+        failed=failed,
+        boxes_on=row.boxes_on,
+        boxes_off=row.boxes_off,
+        removals=row.removals,
+        asks=row.asks,
+        started_at=utc(row.started_at),
+        finished_at=utc(row.finished_at),
+        message=row.message,
+    )
+
+
+def _percent(row: Row[Any], sent: int) -> int:
+    """A third each for looking at the customers, reading Mailchimp, and sending."""
+    if row.state in (DONE, PREVIEWED):
+        return 100
+    parts = ((row.customers_done, row.customers), (row.members_done, row.members))
+    steps = {"customers": 0, "members": 1, "plan": 2, "send": 2}[row.phase]
+    share = float(steps)
+    if row.phase in ("customers", "members"):
+        done, of = parts[steps]
+        share += min(1.0, done / of) if of else 0.0
+    elif row.phase == "send":
+        share += sent / row.to_send if row.to_send else 0.0
+    return min(99, int(share / 3 * 100))

@@ -1,0 +1,164 @@
+"""What the journeys work with, handed to them once: configuration, tables, sessions, clock, key.
+
+Knows neither Flask nor RQ; the edge fills it in. Every transaction of ours begins here.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from blinker import Signal
+from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from . import signals
+from .client import Client
+from .config import Config
+from .ledger import Facts
+from .mapping import BoundMapping
+from .models import Tables, utc
+from .vault import Vault
+
+T = TypeVar("T")
+logger = logging.getLogger("flask_mailchimp_optin")
+
+#: Set in ``session.info`` while a checkbox follows Mailchimp: capture must not send it back.
+FOLLOWING = "mailchimp_optin_following"
+_TRIES = 6
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """One transaction: the session for the host's model, its connection for our tables."""
+
+    session: Session
+    connection: Connection
+
+    def rows(self, statement: Any) -> list[Row[Any]]:
+        """All rows of a query on our tables."""
+        return list(self.connection.execute(statement))
+
+    def row(self, statement: Any) -> Row[Any] | None:
+        """The first row, or None."""
+        return self.connection.execute(statement).first()
+
+    def value(self, statement: Any) -> Any:
+        """The first column of the first row, or None."""
+        return self.connection.execute(statement).scalar()
+
+    def execute(self, statement: Any, rows: list[dict[str, Any]] | None = None) -> int:
+        """Run a write; how many rows it touched."""
+        if rows is None:
+            return int(self.connection.execute(statement).rowcount)
+        return int(self.connection.execute(statement, rows).rowcount) if rows else 0
+
+    def insert(self, statement: Any) -> int:
+        """Insert one row; its id."""
+        key = self.connection.execute(statement).inserted_primary_key
+        return int(key[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The tools of one extension on one application.
+
+    :param session_factory: makes a new session of the host's kind.
+    :param clock: aware UTC now; tests turn it.
+    :param wake: asks for a worker; never raises, never waits long.
+    :param facts: who decides just now, if nobody says otherwise; for the ledger.
+    :param webhook_url: the public address of the webhook for a token; None without a public address.
+    :param sender: whom signals are sent from.
+    """
+
+    config: Config
+    tables: Tables
+    mapping: BoundMapping
+    vault: Vault
+    session_factory: Callable[[], Session]
+    wake: Callable[[], None]
+    facts: Callable[[], Facts]
+    webhook_url: Callable[[str], str | None]
+    sender: Any
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """Aware UTC now."""
+        return self.clock()
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """A transaction of ours: commits at the end, rolls back on an error."""
+        session = self.session_factory()
+        try:
+            bind = {"mapper": self.mapping.mapper}
+            yield Transaction(session, session.connection(bind_arguments=bind))
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            session.close()
+
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Do some work in a transaction; again, with jitter, after a deadlock or a lock timeout.
+
+        :param work: may run several times; must have no effect but through the transaction.
+        """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with self.begin() as tx:
+                    return work(tx)
+            except DBAPIError as error:
+                if attempt == _TRIES or not _worth_another_try(error):
+                    raise
+                logger.info("a transaction is tried again", extra={"attempt": attempt})
+                time.sleep(random.uniform(0.02, 0.1) * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def client(self, connection: Row[Any]) -> Client:
+        """Mailchimp for this connection's key."""
+        key = self.vault.open(connection.sealed_key, f"api-key:{connection.tenant}")
+        return Client(key, api_url=self.config.API_URL, timeout_s=self.config.TIMEOUT_S)
+
+    def connection(self, tx: Transaction, connection_id: int) -> Row[Any] | None:
+        """A connection's row."""
+        table = self.tables.connection
+        return tx.row(select(table).where(table.c.id == connection_id))
+
+    def tell(self, signal: Signal, **facts: Any) -> None:
+        """Send a signal, after the fact is stored."""
+        signals.send(signal, self.sender, **facts)
+
+
+def _worth_another_try(error: DBAPIError) -> bool:
+    """Deadlock, lock timeout, serialization failure, a lost connection: the same work may succeed."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    code = error.orig.args[0] if error.orig and error.orig.args else None
+    words = str(error.orig)
+    return (
+        error.connection_invalidated
+        or state in ("40001", "40P01", "55P03")
+        or code in (1205, 1213, 1020)  # MySQL: lock wait, deadlock, record has changed (MariaDB)
+        or "database is locked" in words
+        or "database table is locked" in words
+    )
+
+
+def database_now(tx: Transaction) -> datetime:
+    """The database's clock, aware UTC: the one clock that all workers share."""
+    dialect = tx.connection.dialect.name
+    if dialect == "sqlite":
+        stamp = tx.value(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
+        return datetime.fromisoformat(stamp).replace(tzinfo=UTC)
+    if dialect in ("mysql", "mariadb"):
+        return utc(tx.value(text("SELECT UTC_TIMESTAMP(6)")))
+    now: datetime = tx.value(select(func.clock_timestamp()))
+    return utc(now)

@@ -1,0 +1,254 @@
+"""Where people stand: a customer's real state, their history, and the contacts that need attention.
+
+Reads only. For the host's own pages, the activity page and the commands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from . import connect, contacts
+from .consent import Agreed, Status
+from .ledger import Decision
+from .models import utc
+from .services import Services, Transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerState:
+    """What is true of a customer at Mailchimp, for the host's own pages.
+
+    :param state: ``not_connected``, ``never_asked``, ``waiting`` (to be sent), ``subscribed``,
+        ``asked`` (waiting for the person's confirmation), ``unsubscribed``, ``archived``,
+        ``bounced``, ``refused`` or ``bad_address``.
+    :param text: the same in plain words.
+    :param way_out: what can be done about it; None if nothing has to be.
+    :param link: an address that helps, such as the list's sign-up form.
+    :param as_of: when Mailchimp last showed it, aware UTC.
+    """
+
+    state: str
+    text: str
+    way_out: str | None = None
+    link: str | None = None
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """A customer whose wish could not be carried out.
+
+    :param contact_id: for a retry; None where the customer's row itself is the problem.
+    :param reason: a short word for grouping.
+    :param text: why, and what to do, in plain words.
+    """
+
+    contact_id: int | None
+    customer_keys: tuple[str, ...]
+    address: str | None
+    list_name: str | None
+    reason: str
+    text: str
+    link: str | None
+    since: datetime | None
+
+
+_TEXTS = {
+    "not_connected": "Mailchimp is not connected.",
+    "never_asked": "Has not decided yet.",
+    "waiting": "Waiting to be sent to Mailchimp.",
+    "subscribed": "Subscribed at Mailchimp.",
+    "asked": "Waiting for the person's confirmation by mail.",
+    "unsubscribed": "Not subscribed at Mailchimp.",
+}
+
+
+def state_of(services: Services, customer: Any) -> CustomerState:
+    """A customer's state at Mailchimp, as far as we know it now; asks nobody."""
+    mapping = services.mapping
+    with services.begin() as tx:
+        connection = connect.find(tx, services, mapping.tenant_of(customer))
+        if connection is None:
+            return _plain("not_connected")
+        table = services.tables.customer
+        key = mapping.key_of(customer)
+        record = tx.row(select(table).where(table.c.customer_key == key))
+        waits = _waits(tx, services, key)
+        if record is None:
+            box = mapping.box(customer)
+            return _plain("waiting" if waits or box else "never_asked")
+        if record.problem and record.opt_in:
+            return CustomerState(
+                state="bad_address", text=record.problem, way_out="Correct the customer's details."
+            )
+        if record.audience_id is None or record.address is None:
+            return _plain("never_asked")
+        pair = (record.audience_id, record.address)
+        contact = contacts.find(tx, services, {pair}).get(pair)
+        audiences = services.tables.audience
+        audience = tx.row(select(audiences).where(audiences.c.id == record.audience_id))
+    if contact is None:
+        return _plain("waiting" if waits else "never_asked")
+    return _of_contact(contact, audience, waits=waits)
+
+
+def _waits(tx: Transaction, services: Services, key: str) -> bool:
+    outbox = services.tables.outbox
+    query = select(outbox.c.id).where(outbox.c.customer_key == key).limit(1)
+    return tx.value(query) is not None
+
+
+def _plain(state: str, as_of: datetime | None = None) -> CustomerState:
+    return CustomerState(state=state, text=_TEXTS[state], as_of=as_of)
+
+
+def _of_contact(
+    contact: contacts.Contact, audience: Row[Any] | None, *, waits: bool
+) -> CustomerState:
+    if contact.refusal is not None and contact.refusal != "merge_fields":
+        return _refused(contact, audience)
+    if waits or contact.moved or (contact.due_at is not None and contact.late_verb is None):
+        return _plain("waiting", contact.seen_at)
+    if contact.agreed == Agreed.ASKED or contact.seen_status == Status.PENDING:
+        return _plain("asked", contact.seen_at)
+    if contact.agreed == Agreed.YES and contact.seen_status == Status.SUBSCRIBED:
+        return _plain("subscribed", contact.seen_at)
+    if contact.wanted is None:
+        return _plain("never_asked", contact.seen_at)
+    return _plain("unsubscribed", contact.seen_at)
+
+
+def _refused(contact: contacts.Contact, audience: Row[Any] | None) -> CustomerState:
+    state = contact.refusal if contact.refusal in ("archived", "bounced") else "refused"
+    link = _link(contact.refusal, audience.subscribe_url if audience is not None else "")
+    return CustomerState(
+        state=state,
+        text=contact.refusal_text or "Refused by Mailchimp.",
+        way_out="Send the person the sign-up form." if link else "Correct it, then try again.",
+        link=link,
+        as_of=contact.seen_at or contact.refused_at,
+    )
+
+
+def _link(refusal: str, subscribe_url: str) -> str | None:
+    return subscribe_url or None if refusal in ("compliance", "forgotten") else None
+
+
+def history_of(services: Services, customer: Any) -> list[Decision]:
+    """Every decision about a customer, newest first."""
+    return history_of_key(services, services.mapping.key_of(customer))
+
+
+def history_of_key(services: Services, key: str) -> list[Decision]:
+    """Every decision about the customer with this primary key (as text), newest first."""
+    table = services.tables.decision
+    with services.begin() as tx:
+        rows = tx.rows(
+            select(table).where(table.c.customer_key == key).order_by(table.c.id.desc())
+        )
+    names = "value previous actor source page wording ip list_id receipt".split()
+    return [
+        Decision(
+            decided_at=utc(row.decided_at),
+            recorded_at=utc(row.recorded_at),
+            **{name: getattr(row, name) for name in names},
+        )
+        for row in rows
+    ]
+
+
+def attention(services: Services, tenant: str, *, limit: int = 100) -> list[Attention]:
+    """Who needs attention: refused by Mailchimp, and customers whose row can't be sent."""
+    with services.begin() as tx:
+        connection = connect.find(tx, services, tenant)
+        if connection is None:
+            return []
+        found = _refused_contacts(tx, services, connection, limit)
+        return found + _problem_customers(tx, services, connection, limit - len(found))
+
+
+def _refused_contacts(
+    tx: Transaction, services: Services, connection: Row[Any], limit: int
+) -> list[Attention]:
+    table, audiences = services.tables.contact, services.tables.audience
+    rows = tx.rows(
+        select(
+            table,
+            audiences.c.name.label("list_name"),
+            audiences.c.subscribe_url.label("subscribe_url"),
+        )
+        .join(audiences, audiences.c.id == table.c.audience_id)
+        .where(table.c.connection_id == connection.id, table.c.refusal.isnot(None))
+        .order_by(table.c.refusal, table.c.id)
+        .limit(limit)
+    )
+    owners = contacts.owners(tx, services, [(row.audience_id, row.address) for row in rows])
+    return [
+        Attention(
+            contact_id=row.id,
+            customer_keys=tuple(
+                owner.customer_key for owner in owners.get((row.audience_id, row.address), [])
+            ),
+            address=row.address,
+            list_name=row.list_name,
+            reason=row.refusal,
+            text=row.refusal_text or "",
+            link=_link(row.refusal, row.subscribe_url),
+            since=utc(row.refused_at),
+        )
+        for row in rows
+    ]
+
+
+def _problem_customers(
+    tx: Transaction, services: Services, connection: Row[Any], limit: int
+) -> list[Attention]:
+    table = services.tables.customer
+    rows = tx.rows(
+        select(table)
+        .where(table.c.connection_id == connection.id, *_is_problem(services))
+        .order_by(table.c.id)
+        .limit(max(0, limit))
+    )
+    return [
+        Attention(
+            contact_id=None,
+            customer_keys=(row.customer_key,),
+            address=row.address,
+            list_name=None,
+            reason="customer",
+            text=row.problem,
+            link=None,
+            since=utc(row.seen_at),
+        )
+        for row in rows
+    ]
+
+
+def _is_problem(services: Services) -> tuple[Any, Any]:
+    table = services.tables.customer
+    return table.c.problem.isnot(None), table.c.opt_in.is_(True)
+
+
+def attention_count(services: Services, tenant: str) -> int:
+    """How many need attention."""
+    table, customers = services.tables.contact, services.tables.customer
+    with services.begin() as tx:
+        connection = connect.find(tx, services, tenant)
+        if connection is None:
+            return 0
+        refused = tx.value(
+            select(func.count()).where(
+                table.c.connection_id == connection.id, table.c.refusal.isnot(None)
+            )
+        )
+        problems = tx.value(
+            select(func.count()).where(
+                customers.c.connection_id == connection.id, *_is_problem(services)
+            )
+        )
+    return int(refused or 0) + int(problems or 0)

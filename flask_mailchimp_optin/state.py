@@ -1,0 +1,59 @@
+"""The one reader of ``app.extensions["mailchimp_optin"]``. Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, current_app, has_app_context
+from redis import Redis
+
+from .config import Config
+from .services import Services
+
+NAME = "mailchimp_optin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What ``init_app`` made for one application.
+
+    :param authorize: the host's answer to "may this request open the pages?".
+    :param tenant: the tenant of the current request; "" where there is one.
+    :param redis: a client that gives up fast, for commits and pages.
+    """
+
+    services: Services
+    config: Config
+    db: Any
+    authorize: Callable[[], Any]
+    tenant: Callable[[], str]
+    redis: Redis
+
+
+def of(app: Flask) -> State:
+    """The state of an application.
+
+    :raises RuntimeError: ``init_app`` was not called for it.
+    """
+    state = app.extensions.get(NAME)
+    if state is None:
+        raise RuntimeError(
+            "This application has no Mailchimp opt-in. Did you forget to call "
+            "'mailchimp.init_app(app, db, Customer, ...)'?"
+        )
+    found: State = state
+    return found
+
+
+def current() -> State:
+    """The state of the application at work."""
+    return of(current_app)
+
+
+def current_or(default: State) -> State:
+    """The state of the application at work; the default outside an application context."""
+    if has_app_context() and NAME in current_app.extensions:
+        return current()
+    return default

@@ -1,0 +1,76 @@
+"""Encryption of API keys and signing secrets, and hashes of webhook tokens.
+
+One outside thing: ``cryptography``. A secret is bound to its purpose and owner: a ciphertext moved to
+another tenant's row is refused. Run as a module it prints a new key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from .errors import ConfigError, MailchimpOptinError
+
+
+class CannotDecrypt(MailchimpOptinError):
+    """A stored secret doesn't open: its encryption key is missing, or it was moved or changed."""
+
+
+class Vault:
+    """Seals and opens secrets with the configured Fernet keys, newest first."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        try:
+            self._fernet = MultiFernet([Fernet(key) for key in keys])
+        except ValueError:
+            raise ConfigError(
+                "MAILCHIMP_OPTIN_ENCRYPTION_KEYS holds something that is not a Fernet key. Make one "
+                "with `python -m flask_mailchimp_optin.vault`."
+            ) from None
+        self._pepper = hashlib.sha256(b"mailchimp-optin:" + keys[-1].encode()).digest()
+
+    def seal(self, secret: str, owner: str) -> str:
+        """The ciphertext of a secret, bound to its owner.
+
+        :param owner: purpose and tenant, such as ``api-key:acme``.
+        """
+        return self._fernet.encrypt(json.dumps([owner, secret]).encode()).decode()
+
+    def open(self, sealed: str, owner: str) -> str:
+        """The secret again.
+
+        :raises CannotDecrypt: no configured key opens it, or it belongs to another owner.
+        """
+        try:
+            sealed_for, secret = json.loads(self._fernet.decrypt(sealed.encode()))
+        except InvalidToken:
+            raise CannotDecrypt(
+                "A stored Mailchimp secret can't be decrypted. Put the encryption key that was in use "
+                "back into MAILCHIMP_OPTIN_ENCRYPTION_KEYS, or connect again."
+            ) from None
+        if not hmac.compare_digest(str(sealed_for), owner):
+            raise CannotDecrypt("A stored Mailchimp secret belongs to another connection.")
+        return str(secret)
+
+    def fingerprint(self, text: str) -> str:
+        """A keyed hash that stands for a text in logs and comparisons: 16 hexadecimal digits."""
+        return hmac.new(self._pepper, text.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def new_token() -> str:
+    """A fresh webhook token: 32 random bytes, URL-safe."""
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """What the database keeps of a webhook token. Unkeyed on purpose: the token is random enough."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+if __name__ == "__main__":
+    print(Fernet.generate_key().decode())

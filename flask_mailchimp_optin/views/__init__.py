@@ -1,0 +1,20 @@
+"""The two blueprints: the pages, behind the host's ``authorize``; and the webhook, for Mailchimp.
+
+Two, because exempting a shared blueprint from CSRF would strip the settings of it too. Edge.
+"""
+
+from __future__ import annotations
+
+
+from flask import Flask
+
+from ..config import Config
+from . import activity, customer, guard, settings, webhook  # noqa: F401  # they add their routes
+from .guard import pages
+from .webhook import hook
+
+
+def register(app: Flask, config: Config) -> None:
+    """Register both blueprints below the configured prefix."""
+    app.register_blueprint(pages, url_prefix=config.URL_PREFIX)
+    app.register_blueprint(hook, url_prefix=f"{config.URL_PREFIX}/webhook")

@@ -1,0 +1,95 @@
+"""The webhook route: journey in, first step. A doorbell: verify, store, 200. Edge.
+
+The status is a message to Mailchimp: 404 wrong address, 400 or 413 never again like this, 503 later
+again. Never 410, which would disable the webhook, and never a 5xx for what a stranger sends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, request
+from sqlalchemy import Row
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from .. import hooks, inbound, state
+from ..services import Services
+from ..vault import CannotDecrypt
+from ..webhook import MAX_BODY, Malformed, parse, signature_holds
+
+hook = Blueprint("mailchimp_optin_webhook", "flask_mailchimp_optin")
+
+
+@hook.url_value_preprocessor
+def _exempt_from_csrf(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Mailchimp has no CSRF token. It runs before CSRFProtect looks, whoever was set up first."""
+    protect = current_app.extensions.get("csrf")
+    if protect is not None:
+        protect.exempt(hook)
+
+
+def _answer(status: int, text: str) -> Response:
+    return Response(f"{text}\n", status, mimetype="text/plain")
+
+
+@hook.get("/<token>")
+def check(token: str) -> Response:
+    """Mailchimp checks the address with a GET when the webhook is registered."""
+    try:
+        return _answer(200, "ok") if _audience(token) is not None else _answer(404, "not found")
+    except SQLAlchemyError:
+        return _answer(503, "try again later")
+
+
+@hook.post("/<token>")
+def ring(token: str) -> Response:
+    """Somebody did something at Mailchimp: remember to look."""
+    request.max_content_length = MAX_BODY  # urlencoded bodies have no limit of their own
+    try:
+        body = request.get_data(cache=False, parse_form_data=False)
+    except RequestEntityTooLarge:
+        return _answer(413, "too large")
+    except ClientDisconnected:
+        return _answer(400, "cut off")
+    try:
+        audience = _audience(token)
+        if audience is None:
+            return _answer(404, "not found")
+        return _ring(state.current().services, audience, body)
+    except SQLAlchemyError:
+        return _answer(503, "try again later")
+
+
+def _audience(token: str) -> Row[Any] | None:
+    services = state.current().services
+    with services.begin() as tx:
+        return hooks.by_token(tx, services, token)
+
+
+def _ring(services: Services, audience: Row[Any], body: bytes) -> Response:
+    if not body:
+        return _answer(200, "ok")  # some validators check with an empty POST
+    verified = _verified(services, audience, body)
+    if verified is None:
+        return _answer(404, "not found")
+    try:
+        parsed = parse(body)
+    except Malformed:
+        return _answer(400, "not a Mailchimp webhook")
+    if parsed.list_id == audience.list_id:
+        inbound.record(services, audience.id, parsed, verified)
+        services.wake()
+    return _answer(200, "ok")
+
+
+def _verified(services: Services, audience: Row[Any], body: bytes) -> str | None:
+    """How a ring was verified; None if it wasn't. Where the hook signs, the token is not enough."""
+    if audience.sealed_secret is None:
+        return "token"
+    try:
+        secret = services.vault.open(audience.sealed_secret, f"webhook:{audience.id}")
+    except CannotDecrypt:
+        return None
+    header = request.headers.get("X-Mailchimp-Signature", "")
+    return "signature" if signature_holds(header, body, [secret], services.now()) else None

@@ -1,0 +1,204 @@
+"""A small host application for tests: what a developer would write, with a sandbox beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask, g
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect, state
+from flask_mailchimp_optin.connect import Settings
+from flask_mailchimp_optin.services import Services
+from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
+
+KEY = "2x0cVNi5yYjZgqzPKQnUTXvVZ4Ee2aOeO0v8N3mYwYE="
+
+
+class Base(DeclarativeBase):
+    """The declarative base of the test host."""
+
+
+db = SQLAlchemy(model_class=Base)
+
+
+class Customer(db.Model):  # type: ignore[name-defined,misc]
+    """The host's customer, with names of its own."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    mail: Mapped[str | None] = mapped_column(sa.String(300))
+    given_name: Mapped[str | None] = mapped_column(sa.String(300))
+    family_name: Mapped[str | None] = mapped_column(sa.String(300))
+    wants_news: Mapped[bool | None]
+    own_list: Mapped[str | None] = mapped_column(sa.String(40))
+    notes: Mapped[str | None] = mapped_column(sa.Text)
+
+
+MAPPING = CustomerMapping(
+    email="mail",
+    opt_in="wants_news",
+    merge_fields={"FNAME": "given_name", "LNAME": "family_name"},
+    audience="own_list",
+)
+
+
+class Clock:
+    """Aware UTC now, that a test can turn forward; handed to the host and to the sandbox."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def turn(self, **by: float) -> None:
+        """Let time pass, in ``timedelta``'s words."""
+        self.ahead += timedelta(**by)
+
+
+class Host:
+    """A host application, its sandbox, and the acts of its people in business words."""
+
+    def __init__(self, app: Flask, sandbox: MailchimpSandbox, clock: Clock, model: Any) -> None:
+        self.app, self.sandbox, self.clock, self.model = app, sandbox, clock, model
+        self.mailchimp: MailchimpOptin = app.config["TEST_MAILCHIMP"]
+        self.list_id = ""
+
+    @property
+    def services(self) -> Services:
+        return state.of(self.app).services
+
+    def connect(self, **settings: Any) -> None:
+        """Connect with the sandbox's key and enable the integration with its first list."""
+        with self.app.app_context():
+            overview = connect.connect(self.services, "", self.sandbox.api_key)
+            self.list_id = overview.lists[0].list_id
+            values = {"enabled": True, "master_list": self.list_id} | settings
+            connect.save_settings(self.services, "", Settings(**values))
+        self.work()
+
+    def settings(self, **settings: Any) -> None:
+        """Save the settings form with these values changed."""
+        with self.app.app_context():
+            now = connect.overview(self.services, "").settings
+            values = {**now.__dict__, **settings}
+            connect.save_settings(self.services, "", Settings(**values))
+
+    def work(self) -> None:
+        """Everything that is due, rings included, until nothing is due any more."""
+        run_jobs(self.app)
+        if self.sandbox.wait_for_rings(10):
+            run_jobs(self.app)
+
+    def add(self, mail: str | None = "ada@example.com", **values: Any) -> int:
+        """A new customer; their id."""
+        with self.app.app_context():
+            customer = self.model(mail=mail, **values)
+            db.session.add(customer)
+            db.session.commit()
+            return int(customer.id)
+
+    def change(self, customer_id: int, **values: Any) -> None:
+        """Change a customer as the host's form would."""
+        with self.app.app_context():
+            customer = db.session.get_one(self.model, customer_id)
+            for name, value in values.items():
+                setattr(customer, name, value)
+            db.session.commit()
+
+    def delete(self, customer_id: int) -> None:
+        """Delete a customer."""
+        with self.app.app_context():
+            db.session.delete(db.session.get_one(self.model, customer_id))
+            db.session.commit()
+
+    def box(self, customer_id: int) -> bool | None:
+        """The checkbox as the host's table has it."""
+        with self.app.app_context():
+            box: bool | None = db.session.get_one(self.model, customer_id).wants_news
+            return box
+
+    def state(self, customer_id: int) -> str:
+        """The word of ``state_of``."""
+        with self.app.app_context():
+            return self.mailchimp.state_of(db.session.get_one(self.model, customer_id)).state
+
+    def history(self, customer_id: int) -> list[Any]:
+        """The customer's decisions, newest first."""
+        with self.app.app_context():
+            return self.mailchimp.history_of(db.session.get_one(self.model, customer_id))
+
+    def status(self, mail: str, list_id: str | None = None) -> str | None:
+        """The member's status at Mailchimp; None for no member."""
+        member = self.sandbox.members(list_id or self.list_id).get(mail)
+        return None if member is None else str(member["status"])
+
+    def rows(self, table: str) -> list[Any]:
+        """The rows of one of our tables."""
+        with self.app.app_context(), self.services.begin() as tx:
+            return tx.rows(sa.select(getattr(self.services.tables, table)))
+
+    def calls(self, method: str = "", path: str = "") -> list[Any]:
+        """What was asked of Mailchimp."""
+        return [
+            r for r in self.sandbox.requests if r.method.startswith(method) and path in r.path
+        ]
+
+
+def database_url(folder: Path) -> str:
+    """``TEST_DATABASE_URL``, or a SQLite file of the test's own."""
+    return os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{folder / 'host.sqlite3'}"
+
+
+def make_app(folder: Path, sandbox_url: str, clock: Callable[[], datetime], **config: Any) -> Flask:
+    """The host application, its tables made anew."""
+    app = Flask("host")
+    app.config.update(
+        SECRET_KEY="a test's secret",
+        TESTING=True,
+        SQLALCHEMY_DATABASE_URI=database_url(folder),
+        MAILCHIMP_OPTIN_ENCRYPTION_KEYS=[KEY],
+        MAILCHIMP_OPTIN_API_URL=sandbox_url,
+        MAILCHIMP_OPTIN_PUBLIC_URL="http://host.example.com",
+        MAILCHIMP_OPTIN_REDIS_URL=os.environ.get("REDIS_URL", "redis://127.0.0.1:1/0"),
+        MAILCHIMP_OPTIN_TIMEOUT_S=5.0,
+    )
+    app.config.update(config)
+    db.init_app(app)
+    mailchimp = MailchimpOptin()
+    mailchimp.init_app(
+        app,
+        db,
+        Customer,
+        mapping=MAPPING,
+        authorize=lambda: not app.config.get("TEST_DENY") and g.get("user") != "nobody",
+        clock=clock,
+    )
+    app.config["TEST_MAILCHIMP"] = mailchimp
+    return app
+
+
+@contextmanager
+def hosting(folder: Path, sandbox: MailchimpSandbox, clock: Clock, **config: Any) -> Iterator[Host]:
+    """A host beside a served sandbox whose rings reach it in process."""
+    with sandbox.serve() as url:
+        app = make_app(folder, url, clock, **config)
+        sandbox.deliver_to(app)
+        with app.app_context():
+            db.drop_all()
+            db.create_all()
+        try:
+            yield Host(app, sandbox, clock, Customer)
+        finally:
+            with app.app_context():
+                db.session.remove()
+                db.drop_all()
+                for engine in db.engines.values():
+                    engine.dispose()

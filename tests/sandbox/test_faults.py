@@ -1,0 +1,169 @@
+"""Bad behaviour on order: each is what a client meets on a bad day."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+import requests
+
+from flask_mailchimp_optin.testing.sandbox import MailchimpSandbox
+from tests.sandbox.conftest import Api
+
+ADA = "ada@example.com"
+
+
+def test_a_status_is_answered_with_mailchimps_document(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.fail_next(429, times=2)
+    answers = [api.call("GET", "ping") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [429, 429, 200]
+    assert answers[0].json()["title"] == "TooManyRequests"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "text"),
+    [
+        (502, "<html>Bad Gateway</html>", "text/html", "<html>Bad Gateway</html>"),
+        (403, b"", "application/json", ""),
+        (200, b"", "application/json", ""),
+        (200, '{"members": [', "application/json", '{"members": ['),
+        (200, {"lists": []}, "application/json", '{"lists": []}'),
+    ],
+)
+def test_any_body_can_be_answered(
+    sandbox: MailchimpSandbox, api: Api, status: int, body: object, kind: str, text: str
+) -> None:
+    sandbox.fail_next(status, body=body)  # type: ignore[arg-type]
+    answer = api.call("GET", "lists")
+    assert (answer.status_code, answer.text) == (status, text)
+    assert answer.headers["Content-Type"].startswith(kind)
+
+
+@pytest.mark.parametrize("path", ["POST /3.0/lists", re.compile(r"lists/\w+$")])
+def test_only_matching_calls_fail(sandbox: MailchimpSandbox, api: Api, path: object) -> None:
+    sandbox.fail_next(500, path=path)  # type: ignore[arg-type]
+    assert api.call("GET", "ping").status_code == 200
+    assert api.batch().status_code == 500
+    assert api.batch().status_code == 200
+
+
+def test_an_order_can_be_taken_back(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.fail_next(500)
+    sandbox.stop_failing()
+    assert api.call("GET", "ping").status_code == 200
+
+
+def test_a_failure_has_no_effect_unless_it_is_said_to(
+    sandbox: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    sandbox.fail_next(502, body="<html>")
+    api.add(ADA)
+    assert sandbox.members(list_id) == {}
+    sandbox.fail_next(502, body="<html>", applied=True)
+    assert api.add(ADA).status_code == 502
+    assert sandbox.members(list_id)[ADA]["status"] == "subscribed"
+
+
+def test_a_redirect_leads_elsewhere(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.fail_next(location="http://elsewhere.example/3.0/")
+    answer = api.call("GET", "lists")
+    assert (answer.status_code, answer.headers["Location"]) == (
+        302,
+        "http://elsewhere.example/3.0/",
+    )
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_connection_is_reset(
+    sandbox: MailchimpSandbox, api: Api, list_id: str, applied: bool
+) -> None:
+    sandbox.fail_next(how="reset", applied=applied)
+    with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        api.add(ADA)
+    assert (ADA in sandbox.members(list_id)) is applied
+    assert sandbox.requests[0].status == 0
+    assert api.call("GET", "ping").status_code == 200
+    assert sandbox.connections == 0
+
+
+def test_half_an_answer_arrives(sandbox: MailchimpSandbox, api: Api, list_id: str) -> None:
+    sandbox.fail_next(how="half")
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+        api.add(ADA)
+    assert ADA in sandbox.members(list_id)
+
+
+def test_an_answer_drips(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.fail_next(200, body={"a": 1}, how="drip", delay_s=0.001)
+    assert api.get("lists") == {"a": 1}
+
+
+def test_a_drip_keeps_its_connection_until_it_ends(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.fail_next(200, body={"a": 1}, how="drip", delay_s=0.001)
+    with api.call("GET", "lists", stream=True) as answer:
+        assert sandbox.connections == 1
+        assert answer.json() == {"a": 1}
+
+
+def test_a_huge_body_comes(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.fail_next(how="huge", size=3_000_000)
+    answer = api.call("GET", "lists")
+    assert len(answer.content) == int(answer.headers["Content-Length"]) == 3_000_000
+    assert answer.json() == {}
+
+
+def test_nothing_comes_until_the_client_gives_up(
+    sandbox: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    sandbox.fail_next(how="hang", delay_s=30, applied=True)
+    with pytest.raises(requests.Timeout):
+        api.call("POST", "lists/{list}/members", json=_body(), timeout=0.1)
+    assert ADA in sandbox.members(list_id)
+
+
+def _body() -> dict[str, str]:
+    return {"email_address": ADA, "status": "subscribed"}
+
+
+def test_a_request_takes_effect_after_the_client_gave_up(
+    sandbox: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    landed = threading.Event()
+    sandbox.status_changes.clear()
+    sandbox.fail_next(how="slow", delay_s=0.3)
+    with pytest.raises(requests.Timeout):
+        api.call("POST", "lists/{list}/members", json=_body(), timeout=0.05)
+    assert ADA not in sandbox.members(list_id)
+    for _ in range(100):
+        if ADA in sandbox.members(list_id) or landed.wait(0.02):
+            break
+    assert ADA in sandbox.members(list_id)
+
+
+def test_something_happens_just_before_an_answer(
+    sandbox: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    sandbox.subscribe(list_id, ADA)
+    sandbox.before_answer(lambda: sandbox.unsubscribe(list_id, ADA), k=2, path="GET")
+    assert [api.member(ADA)["status"] for _ in range(3)] == [
+        "subscribed",
+        "unsubscribed",
+        "unsubscribed",
+    ]
+
+
+def test_calls_can_be_slow(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.latency_s = 0.1
+    with pytest.raises(requests.Timeout):
+        api.call("GET", "ping", timeout=0.05)
+    assert api.call("GET", "ping").elapsed.total_seconds() >= 0.1
+
+
+def test_an_answer_can_be_rewritten_on_its_way(
+    sandbox: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    sandbox.rewrite_next(lambda answer: {**answer, "new_members": []}, path="POST")
+    answer = api.batch({"email_address": ADA, "status_if_new": "subscribed"}).json()
+    assert (answer["new_members"], answer["total_created"]) == ([], 1)
+    assert ADA in sandbox.members(list_id)
