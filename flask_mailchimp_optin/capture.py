@@ -283,10 +283,14 @@ def _parameter_rows(state: ORMExecuteState) -> list[dict[str, Any]]:
     return []
 
 
-def _matched(state: ORMExecuteState, services: Services) -> dict[str, tuple[str | None, Any]] | None:
+def _matched(
+    state: ORMExecuteState, services: Services
+) -> dict[str, tuple[str | None, Any]] | None:
     """Key to (tenant, box) of the customers that a statement matches; None if they are too many."""
     mapping = services.mapping
-    names = [attribute.key for attribute in map(mapping.mapper.get_property_by_column, _pk(mapping))]
+    names = [
+        attribute.key for attribute in map(mapping.mapper.get_property_by_column, _pk(mapping))
+    ]
     by_key = [row for row in _parameter_rows(state) if all(name in row for name in names)]
     if by_key:  # ORM bulk update by primary key
         if len(by_key) > _MANY:

@@ -1,2 +1,297 @@
+"""``flask mailchimp``: what the pages can do, the commands can do. Edge.
+
+Exit codes: 0 all is well, 1 it was refused or something is wrong, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+from flask import current_app
 from flask.cli import AppGroup
-group = AppGroup("mailchimp")
+
+from . import connect, health, jobs, runs, standing, state, vault
+from .errors import MailchimpOptinError
+from .services import Services
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+group = AppGroup("mailchimp", help="Connect with Mailchimp, look after the sync, run its worker.")
+tenant_option = click.option("--tenant", default="", help="Which tenant, where there are several.")
+
+
+def _command(*args: Any, **options: Any) -> Callable[[F], Any]:
+    """A command of the group whose refusals are one clear line."""
+
+    def wrap(function: F) -> Any:
+        @functools.wraps(function)
+        def guarded(*a: Any, **k: Any) -> Any:
+            try:
+                return function(*a, **k)
+            except MailchimpOptinError as error:
+                raise click.ClickException(str(error)) from None
+
+        return group.command(*args, **options)(guarded)
+
+    return wrap
+
+
+def _services() -> Services:
+    return state.current().services
+
+
+@_command("connect")
+@click.option("--api-key", help="The API key; asked for, without echo, if it is not given.")
+@click.option("--list", "list_id", help="The master list's Mailchimp id; else the first list.")
+@click.option("--enable", is_flag=True, help="Enable the integration, which starts a sync.")
+@tenant_option
+def connect_(api_key: str | None, list_id: str | None, enable: bool, tenant: str) -> None:
+    """Check an API key with Mailchimp and keep it, encrypted."""
+    if api_key is None:
+        api_key = click.prompt("Mailchimp API key", hide_input=True)
+    overview = connect.connect(_services(), tenant, api_key)
+    if list_id is not None or enable:
+        settings = replace(
+            overview.settings,
+            master_list=list_id or overview.settings.master_list,
+            enabled=enable or overview.settings.enabled,
+        )
+        overview = connect.save_settings(_services(), tenant, settings)
+    click.echo(f"Connected with {overview.account_name}.")
+    _show_lists(overview)
+    if not overview.lists:
+        click.echo("There are no lists (audiences) yet: create one in Mailchimp, then run")
+        click.echo("  flask mailchimp lists --refresh")
+
+
+@_command("disconnect")
+@click.confirmation_option(prompt="End the connection with Mailchimp?")
+@tenant_option
+def disconnect(tenant: str) -> None:
+    """End the connection. Customers, checkboxes, ledger and members stay as they are."""
+    left = connect.disconnect(_services(), tenant)
+    for name in left:
+        click.echo(f"The webhook of {name} could not be removed at Mailchimp: remove it there.")
+    click.echo("Disconnected.")
+
+
+@_command("lists")
+@click.option("--refresh", is_flag=True, help="Fetch them from Mailchimp and store them.")
+@tenant_option
+def lists(refresh: bool, tenant: str) -> None:
+    """Show the stored lists (audiences)."""
+    if refresh:
+        changes = connect.refresh(_services(), tenant)
+        for word, names in (("new", changes.added), ("gone", changes.removed)):
+            for name in names:
+                click.echo(f"{word}: {name}")
+        for name, what in changes.changed:
+            click.echo(f"changed: {name}: {what}")
+        if changes.none:
+            click.echo("Nothing changed.")
+        connect.store_lists(_services(), tenant)
+    _show_lists(connect.overview(_services(), tenant))
+
+
+def _show_lists(overview: connect.Overview) -> None:
+    for row in overview.lists:
+        marks = ["master list"] if row.is_master else []
+        marks += ["double opt-in"] if row.double_optin else []
+        marks += ["gone at Mailchimp"] if row.gone else []
+        more = f" ({', '.join(marks)})" if marks else ""
+        click.echo(f"{row.list_id}  {row.name}, {row.member_count} subscribers{more}")
+
+
+@_command("enable")
+@tenant_option
+def enable(tenant: str) -> None:
+    """Enable the integration; a sync starts."""
+    now = connect.overview(_services(), tenant).settings
+    connect.save_settings(_services(), tenant, replace(now, enabled=True))
+    click.echo("Enabled. Follow the sync with: flask mailchimp status")
+
+
+@_command("disable")
+@tenant_option
+def disable(tenant: str) -> None:
+    """Pause the integration. Opt-outs still go out; everything else is kept."""
+    now = connect.overview(_services(), tenant).settings
+    connect.save_settings(_services(), tenant, replace(now, enabled=False))
+    click.echo("Disabled. Opt-outs still go out; everything else waits.")
+
+
+@_command("status")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@tenant_option
+def status(as_json: bool, tenant: str) -> None:
+    """How the integration is, and how far the syncs are."""
+    services = _services()
+    overview = connect.overview(services, tenant)
+    progress = _progress(services, tenant)
+    attention = standing.attention(services, tenant)
+    if as_json:
+        facts = {
+            "overview": asdict(overview),
+            "syncs": [asdict(row) for row in progress],
+            "attention": len(attention),
+        }
+        click.echo(json.dumps(facts, default=_plain, indent=2))
+        return
+    if not overview.connected:
+        click.echo("Not connected. Connect with: flask mailchimp connect")
+        return
+    enabled = "enabled" if overview.settings.enabled else "not enabled"
+    click.echo(f"Connected with {overview.account_name} (key {overview.key_hint}), {enabled}.")
+    if overview.suspended:
+        click.echo(f"Stopped: {overview.suspended}")
+    for row in progress[:3]:
+        click.echo(
+            f"{row.kind} sync of {row.started_at:%Y-%m-%d %H:%M} UTC: {row.state}, {row.percent} %, "
+            f"{row.sent} of {row.to_send} sent, {row.failed} failed"
+        )
+        if row.message:
+            click.echo(f"  {row.message}")
+    for item in attention:
+        who = ", ".join(item.customer_keys) or "nobody's"
+        click.echo(f"needs attention: customer {who}: {item.text}")
+
+
+def _progress(services: Services, tenant: str) -> list[runs.Progress]:
+    with services.begin() as tx:
+        connection = connect.find(tx, services, tenant)
+        return [] if connection is None else runs.progress(tx, services, connection.id)
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@_command("sync")
+@click.option("--preview", is_flag=True, help="Count what would change, and change nothing.")
+@click.option("--resume", is_flag=True, help="Let a sync go on that stopped for a person.")
+@click.option("--cancel", is_flag=True, help="Cancel what is running or waiting.")
+@tenant_option
+def sync(preview: bool, resume: bool, cancel: bool, tenant: str) -> None:
+    """Compare all customers with Mailchimp now; a worker does it."""
+    if cancel:
+        connect.cancel_sync(_services(), tenant)
+        click.echo("Cancelled.")
+    elif resume:
+        connect.resume_sync(_services(), tenant)
+        click.echo("The sync goes on.")
+    elif preview:
+        _preview(tenant)
+    else:
+        connect.start_sync(_services(), tenant)
+        click.echo("The sync starts. Follow it with: flask mailchimp status")
+
+
+def _preview(tenant: str) -> None:
+    run_id = connect.start_sync(_services(), tenant, "preview")
+    jobs.run_until_idle(current_app._get_current_object())  # type: ignore[attr-defined]
+    for row in _progress(_services(), tenant):
+        if row.run_id == run_id:
+            click.echo(f"{row.to_send} contacts would be looked after; of these would be")
+            click.echo(f"  ticked: {row.boxes_on}, unticked: {row.boxes_off}")
+            click.echo(f"  unsubscribed: {row.removals}, asked by mail: {row.asks}")
+
+
+@_command("retry")
+@tenant_option
+def retry(tenant: str) -> None:
+    """Try everybody again whom Mailchimp refused."""
+    click.echo(f"{connect.retry(_services(), tenant)} will be tried again.")
+
+
+@_command("sweep")
+def sweep() -> None:
+    """Find due work and do it, here and now: for cron or a systemd timer."""
+    jobs.sweep()
+    click.echo("Swept.")
+
+
+@_command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@tenant_option
+def doctor(as_json: bool, tenant: str) -> None:
+    """Check everything, and say what to do. Exit code 1 if something is broken."""
+    found = health.checks(state.current(), tenant)
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in found], indent=2))
+    else:
+        for check in found:
+            click.echo(f"{check.level:8} {check.code}: {check.text}")
+            if check.hint:
+                click.echo(f"{'':8} → {check.hint}")
+    if any(check.level == health.ERROR for check in found):
+        raise SystemExit(1)
+
+
+@_command("history")
+@click.argument("customer_key")
+def history(customer_key: str) -> None:
+    """Every decision about a customer, newest first. CUSTOMER_KEY is their primary key."""
+    for row in standing.history_of_key(_services(), customer_key):
+        who = f" by {row.actor}" if row.actor else ""
+        answer = f": {row.receipt}" if row.receipt else ""
+        yes_no = "yes" if row.value else "no"
+        click.echo(f"{row.decided_at:%Y-%m-%d %H:%M:%S} UTC  {yes_no}, {row.source}{who}{answer}")
+
+
+@_command("webhook")
+@click.argument("action", type=click.Choice(["verify", "register"]))
+@tenant_option
+def webhook(action: str, tenant: str) -> None:
+    """Look after the webhooks: verify and repair them, or register them anew with new secrets."""
+    connect.repair_webhooks(_services(), tenant, anew=action == "register")
+    click.echo("A worker looks after the webhooks now. See: flask mailchimp doctor")
+
+
+@_command("worker")
+@click.option("--burst", is_flag=True, help="Stop when nothing is left to do.")
+def worker(burst: bool) -> None:
+    """Run a worker for our queue: it drains changes, answers rings and sweeps every minute."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    jobs.run_worker(app, burst=burst)
+
+
+@_command("generate-key", with_appcontext=False)
+def generate_key() -> None:
+    """Print a new encryption key for MAILCHIMP_OPTIN_ENCRYPTION_KEYS."""
+    click.echo(vault.new_key())
+
+
+@_command("sandbox", with_appcontext=False)
+@click.option("--port", default=5001, help="The port to listen on; 0 for any free one.")
+@click.option("--api-key", help="The sandbox's API key; made up if it is not given.")
+def sandbox(port: int, api_key: str | None) -> None:
+    """Run a Mailchimp sandbox with a page of its own, for trying things without an account."""
+    from .testing.sandbox import MailchimpSandbox  # only here: the package never needs it
+
+    box = MailchimpSandbox(api_key=api_key)
+    try:
+        with box.serve(port=port) as url:
+            click.echo(f"MAILCHIMP_OPTIN_API_URL={url}")
+            click.echo(f"API key: {box.api_key}")
+            click.echo(f"Its page: {url.removesuffix('3.0/')}")
+            click.echo("Stop with Ctrl-C.")
+            _wait_for_the_end()
+    except OSError as error:
+        raise click.ClickException(
+            f"The port {port} can't be used ({error.strerror or error}). Choose another: --port"
+        ) from None
+
+
+def _wait_for_the_end() -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()

@@ -162,16 +162,17 @@ class _Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
             stream=True,
         )
         kwargs.pop("hooks", None)
+        # `from None`: requests' exceptions hold the prepared request, with its body and key.
         try:
             response = self._session.request(**kwargs)
-        except requests.exceptions.ConnectTimeout as error:
-            raise TryLater(_UNREACHABLE) from _without_body(error)
+        except requests.exceptions.ConnectTimeout:
+            raise TryLater(_UNREACHABLE) from None
         except requests.exceptions.ConnectionError as error:
             if _never_sent(error):
-                raise TryLater(_UNREACHABLE) from _without_body(error)
-            raise OutcomeUnknown(_CUT_OFF) from _without_body(error)
-        except requests.exceptions.RequestException as error:
-            raise OutcomeUnknown(_CUT_OFF) from _without_body(error)
+                raise TryLater(_UNREACHABLE) from None
+            raise OutcomeUnknown(_CUT_OFF) from None
+        except requests.exceptions.RequestException:
+            raise OutcomeUnknown(_CUT_OFF) from None
         with response:
             response._content = _read(response, deadline)
         if 300 <= response.status_code < 400:
@@ -194,11 +195,6 @@ _CUT_OFF = (
     "Mailchimp did not answer in time, or the answer broke off. Whether the request took effect is "
     "checked before it is sent again."
 )
-
-
-def _without_body(error: Exception) -> None:
-    """Nothing: requests' exceptions hold the prepared request, with its body and key."""
-    return None
 
 
 def _never_sent(error: requests.exceptions.ConnectionError) -> bool:
@@ -254,12 +250,14 @@ class Client:
         fields = ",".join(
             f"lists.{name}"
             for name in (
-                "id,web_id,name,double_optin,subscribe_url_long,stats.member_count".split(",")
+                ["id", "web_id", "name", "double_optin", "subscribe_url_long", "stats.member_count"]
             )
         )
         found: list[Audience] = []
         while True:
-            page = self._get("lists", count=_PAGE, offset=len(found), fields=f"{fields},total_items")
+            page = self._get(
+                "lists", count=_PAGE, offset=len(found), fields=f"{fields},total_items"
+            )
             rows = _rows(page, "lists")
             found.extend(_audience(row) for row in rows)
             if len(rows) < _PAGE:

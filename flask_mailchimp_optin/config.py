@@ -28,7 +28,7 @@ class Config:
 
     ENCRYPTION_KEYS: tuple[str, ...] = _key(
         "Fernet keys that encrypt API keys and signing secrets, newest first. Make one with "
-        "`flask mailchimp generate-key`. Required."
+        "`python -m flask_mailchimp_optin.vault`. Required."
     )
     REDIS_URL: str = _key(
         "Redis for RQ: redis://, rediss:// (TLS) or unix://.", "redis://127.0.0.1:6379/0"

@@ -135,9 +135,7 @@ def connect(services: Services, tenant: str, key: str) -> Overview:
     return overview(services, tenant)
 
 
-def _save_key(
-    tx: Transaction, services: Services, tenant: str, key: str, account: Account
-) -> int:
+def _save_key(tx: Transaction, services: Services, tenant: str, key: str, account: Account) -> int:
     table = services.tables.connection
     values = {
         "sealed_key": services.vault.seal(key, f"api-key:{tenant}"),
@@ -171,9 +169,7 @@ def _save_key(
     )
 
 
-def _store(
-    tx: Transaction, services: Services, connection_id: int, lists: list[Audience]
-) -> None:
+def _store(tx: Transaction, services: Services, connection_id: int, lists: list[Audience]) -> None:
     table = services.tables.audience
     known = {
         row.list_id: row
@@ -216,9 +212,7 @@ def _choose_master(
                 audiences.c.list_id == lists[0].list_id,
             )
         )
-    tx.execute(
-        update(table).where(table.c.id == connection_id).values(master_audience_id=first)
-    )
+    tx.execute(update(table).where(table.c.id == connection_id).values(master_audience_id=first))
 
 
 def refresh(services: Services, tenant: str) -> ListChanges:
@@ -310,7 +304,9 @@ def _check(settings: Settings) -> None:
     try:
         ZoneInfo(settings.daily_zone)
     except (ValueError, OSError, KeyError):
-        raise RefusedInput("This time zone is not known. Use a name such as Europe/Berlin.") from None
+        raise RefusedInput(
+            "This time zone is not known. Use a name such as Europe/Berlin."
+        ) from None
     if settings.on_delete not in DELETION_POLICIES:
         raise RefusedInput("Choose what happens when a customer is deleted.")
     if settings.enabled and settings.master_list is None:
@@ -339,7 +335,9 @@ def _master_id(
         )
     )
     if found is None:
-        raise RefusedInput("This list is not stored. Refresh and store the lists, then choose again.")
+        raise RefusedInput(
+            "This list is not stored. Refresh and store the lists, then choose again."
+        )
     return int(found)
 
 
@@ -382,9 +380,7 @@ def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
     connection = _connection(services, tenant)
     if not connection.enabled:
         raise RefusedInput("The integration is not enabled. Enable it in the settings first.")
-    run_id = services.transact(
-        lambda tx: runs.plan(tx, services, connection, kind, services.now())
-    )
+    run_id = services.transact(lambda tx: runs.plan(tx, services, connection, kind, services.now()))
     services.wake()
     return run_id
 
@@ -412,9 +408,9 @@ def retry(services: Services, tenant: str, contact_id: int | None = None) -> int
     table, customers = services.tables.contact, services.tables.customer
 
     def work(tx: Transaction) -> int:
-        which = table.c.connection_id == connection.id, table.c.refusal.isnot(None)
+        which = [table.c.connection_id == connection.id, table.c.refusal.isnot(None)]
         if contact_id is not None:
-            which = (*which, table.c.id == contact_id)
+            which.append(table.c.id == contact_id)
         values = {
             "due_at": services.now(),
             "look": True,
@@ -445,15 +441,17 @@ def _look_again(tx: Transaction, services: Services, connection: Row[Any], table
     return tx.execute(insert(services.tables.outbox), rows)
 
 
-def repair_webhooks(services: Services, tenant: str) -> None:
-    """Have every webhook checked, and registered again where it is missing, right now."""
+def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> None:
+    """Have every webhook checked, and registered again where it is missing, right now.
+
+    :param anew: replace good ones too, with new secrets; the token before stays good for a day.
+    """
     connection = _connection(services, tenant)
     table = services.tables.audience
+    values: dict[str, Any] = {"webhook_checked_at": None} | ({"webhook_id": None} if anew else {})
     services.transact(
         lambda tx: tx.execute(
-            update(table)
-            .where(table.c.connection_id == connection.id)
-            .values(webhook_checked_at=None)
+            update(table).where(table.c.connection_id == connection.id).values(**values)
         )
     )
     services.wake()

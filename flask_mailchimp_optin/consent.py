@@ -128,7 +128,9 @@ def decide(host: Host, member: Member, memory: Memory, *, always_confirm: bool =
     return _host_says_no(host, member, memory)
 
 
-def latest(decisions: Iterable[tuple[bool, datetime | None]]) -> tuple[bool | None, datetime | None]:
+def latest(
+    decisions: Iterable[tuple[bool, datetime | None]],
+) -> tuple[bool | None, datetime | None]:
     """The decision of an address from those of the customers who share it.
 
     The latest explicit one counts, and a tie is a no. Yeses without a time count only where there is

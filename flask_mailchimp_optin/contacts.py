@@ -15,17 +15,38 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Row, bindparam, case, delete, insert, select, update
 
 from .client import MemberRead
-from .consent import LATE, Agreed, Host, Member, Memory, Outcome, Status, Verb
+from .consent import LATE, Agreed, Host, Member, Memory, Status, Verb
 from .mapping import Snapshot
 from .models import utc
 from .services import Services, Transaction
 
 #: What settling writes. `due_at` and `look` are written too, unless the contact moved on meanwhile.
-_SETTLED = (
-    "acked_version settled_version agreed seen_status seen_changed_at seen_opt_at seen_at "
-    "subscribed_seen_at open_verb open_version open_at late_verb late_at removed_at asked_version "
-    "profile profile_tags moved_from orphan run_id attempts refusal refusal_text refused_at"
-).split()
+_SETTLED = [
+    "acked_version",
+    "settled_version",
+    "agreed",
+    "seen_status",
+    "seen_changed_at",
+    "seen_opt_at",
+    "seen_at",
+    "subscribed_seen_at",
+    "open_verb",
+    "open_version",
+    "open_at",
+    "late_verb",
+    "late_at",
+    "removed_at",
+    "asked_version",
+    "profile",
+    "profile_tags",
+    "moved_from",
+    "orphan",
+    "run_id",
+    "attempts",
+    "refusal",
+    "refusal_text",
+    "refused_at",
+]
 
 
 class Contact(SimpleNamespace):
@@ -57,9 +78,7 @@ class Contact(SimpleNamespace):
 
 def host_of(row: Contact) -> Host:
     """The host's side of a contact."""
-    return Host(
-        wanted=row.wanted, at=row.wanted_at, moved=row.moved
-    )
+    return Host(wanted=row.wanted, at=row.wanted_at, moved=row.moved)
 
 
 def member_of(read: MemberRead | None) -> Member:
@@ -71,9 +90,7 @@ def member_of(read: MemberRead | None) -> Member:
     except ValueError:
         # A status that Mailchimp invents later says nothing about marketing.
         status = Status.TRANSACTIONAL
-    return Member(
-        status=status, last_changed=read.last_changed, timestamp_opt=read.timestamp_opt
-    )
+    return Member(status=status, last_changed=read.last_changed, timestamp_opt=read.timestamp_opt)
 
 
 def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
@@ -154,9 +171,7 @@ def owners(
         by_audience.setdefault(audience, []).append(address)
     for audience, addresses in by_audience.items():
         for chunk in chunks(addresses):
-            query = select(table).where(
-                table.c.audience_id == audience, table.c.address.in_(chunk)
-            )
+            query = select(table).where(table.c.audience_id == audience, table.c.address.in_(chunk))
             for row in tx.rows(query.order_by(table.c.id)):
                 found.setdefault((audience, row.address), []).append(row)
     return found
@@ -244,7 +259,9 @@ def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> No
     """Write contacts back. Whatever moved one on meanwhile has said when it is due: that stays."""
     table = services.tables.contact
     moved = table.c.version != bindparam("b_version")
-    values: dict[str, Any] = {name: bindparam(f"b_{name}", type_=table.c[name].type) for name in _SETTLED}
+    values: dict[str, Any] = {
+        name: bindparam(f"b_{name}", type_=table.c[name].type) for name in _SETTLED
+    }
     for name in ("due_at", "look"):
         new = bindparam(f"b_{name}", type_=table.c[name].type)
         values[name] = case((moved, table.c[name]), else_=new)
@@ -256,9 +273,7 @@ def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> No
 def remove(tx: Transaction, services: Services, contact: Contact) -> None:
     """Forget a contact, unless it moved on meanwhile."""
     table = services.tables.contact
-    tx.execute(
-        delete(table).where(table.c.id == contact.id, table.c.version == contact.version)
-    )
+    tx.execute(delete(table).where(table.c.id == contact.id, table.c.version == contact.version))
 
 
 # Profiles

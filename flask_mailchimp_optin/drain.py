@@ -13,10 +13,17 @@ from typing import Any
 
 from sqlalchemy import Row, delete, exists, func, or_, select, update
 
-from . import lease as leases
 from . import hooks, reconcile, runs, signals
+from . import lease as leases
 from .client import Client
-from .errors import KeyRefused, LeaseLost, MailchimpError, OutcomeUnknown, PermissionDenied, TryLater
+from .errors import (
+    KeyRefused,
+    LeaseLost,
+    MailchimpError,
+    OutcomeUnknown,
+    PermissionDenied,
+    TryLater,
+)
 from .inbound import answer_rings, waiting_rings
 from .lease import Lease
 from .models import utc
@@ -94,9 +101,7 @@ def _condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any
     )
 
 
-def drain(
-    services: Services, connection_id: int, owner: str, *, budget_s: float = 30.0
-) -> bool:
+def drain(services: Services, connection_id: int, owner: str, *, budget_s: float = 30.0) -> bool:
     """Work a connection off until nothing is due or the time is up; whether more is left.
 
     :param owner: names the process, for the lease.
@@ -127,9 +132,13 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> bool:
         while time.monotonic() < deadline:
             with services.begin() as tx:
                 connection = services.connection(tx, lease.connection_id)
+                run = runs.current(tx, services, lease.connection_id)
             if connection is None:
                 return False
-            if absorb(services, lease, connection) or answer_rings(services, lease):
+            hold = reconcile.is_reading_first(run)
+            if absorb(services, lease, connection, hold_yeses=hold):
+                continue
+            if answer_rings(services, lease):
                 continue
             if not _may_send(services, connection):
                 return False

@@ -70,7 +70,7 @@ class MailchimpOptin:
         redis = jobs.redis_client(config, config.REDIS_TIMEOUT_S)
         services = Services(
             config=config,
-            tables=models.define(bound.mapper.local_table.metadata),
+            tables=models.define(bound.metadata),
             mapping=bound,
             vault=Vault(config.ENCRYPTION_KEYS),
             session_factory=db.session.session_factory,

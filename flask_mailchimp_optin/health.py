@@ -125,7 +125,9 @@ def _public_url(state: State) -> Check:
             hint="Set it to this site's public address, so that Mailchimp's webhook can reach it.",
         )
     return Check(
-        code="public_url", level=OK, text=f"Mailchimp reaches this site at {state.config.PUBLIC_URL}."
+        code="public_url",
+        level=OK,
+        text=f"Mailchimp reaches this site at {state.config.PUBLIC_URL}.",
     )
 
 
@@ -189,7 +191,9 @@ def _queue(state: State) -> list[Check]:
                 hint="Start one with `flask mailchimp worker`. Nothing is lost meanwhile.",
             ),
         ]
-    text = f"{len(workers)} worker{'s' if len(workers) > 1 else ''} running, {waiting} jobs waiting."
+    text = (
+        f"{len(workers)} worker{'s' if len(workers) > 1 else ''} running, {waiting} jobs waiting."
+    )
     return [redis, Check(code="worker", level=OK, text=text)]
 
 
@@ -232,6 +236,9 @@ def _last_sync(services: Services, overview: Overview) -> Check:
     text = f"Last complete sync: {overview.synced_at:%Y-%m-%d %H:%M} UTC."
     if overview.settings.enabled and services.now() - overview.synced_at > timedelta(hours=26):
         return Check(
-            code="sync", level=WARNING, text=text, hint="The daily sync is overdue: check the worker."
+            code="sync",
+            level=WARNING,
+            text=text,
+            hint="The daily sync is overdue: check the worker.",
         )
     return Check(code="sync", level=OK, text=text)

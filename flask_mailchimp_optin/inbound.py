@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 from . import contacts
 from .errors import ChangedMeanwhile
-from .ledger import Facts
 from .lease import Lease
+from .ledger import Facts
 from .services import FOLLOWING, Services, Transaction
 from .webhook import Ring
 
@@ -70,9 +70,7 @@ def answer_rings(services: Services, lease: Lease) -> bool:
         rows = tx.rows(
             select(events)
             .join(audiences, audiences.c.id == events.c.audience_id)
-            .where(
-                audiences.c.connection_id == lease.connection_id, events.c.outcome.is_(None)
-            )
+            .where(audiences.c.connection_id == lease.connection_id, events.c.outcome.is_(None))
             .order_by(events.c.id)
             .limit(_LIMIT)
         )
@@ -139,9 +137,7 @@ def follow(
         "settled_version": table.c.version,
     }
     held = tx.execute(
-        update(table)
-        .where(table.c.id == row.id, table.c.version == row.version)
-        .values(**values)
+        update(table).where(table.c.id == row.id, table.c.version == row.version).values(**values)
     )
     owners = contacts.owners(tx, services, [row.pair]).get(row.pair, [])
     if not held or not set_boxes(tx, services, owners, value, at, facts):
@@ -187,9 +183,7 @@ def _remember(
     table = services.tables.customer
     for chunk in contacts.chunks(keys):
         tx.execute(
-            update(table)
-            .where(table.c.customer_key.in_(chunk))
-            .values(opt_in=value, decided_at=at)
+            update(table).where(table.c.customer_key.in_(chunk)).values(opt_in=value, decided_at=at)
         )
 
 

@@ -33,8 +33,6 @@ _FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
 _BREAK_S = 5.0  # how long Redis is left alone after it failed
 
 
-
-
 def redis_client(config: Config, timeout_s: float | None) -> Redis:
     """A Redis client that neither waits nor retries.
 
@@ -203,7 +201,7 @@ class OurWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """RQ's own maintenance, and our sweep."""
-        super().run_maintenance_tasks()
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's
         enqueue(self.queues[0], "sweep")
 
     def perform_job(self, *args: Any, **kwargs: Any) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import inspect, select, tuple_
+from sqlalchemy import MetaData, Table, inspect, select, tuple_
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, Session
 
@@ -90,6 +90,14 @@ class BoundMapping:
         self.mapping = mapping
         self._check()
         self.watched, self.watch_all = self._watched()
+
+    @property
+    def metadata(self) -> MetaData:
+        """The metadata that our tables belong to: the model's own, so that they share its bind."""
+        table = self.mapper.local_table
+        if not isinstance(table, Table):
+            raise ConfigError(f"{self.model.__name__} is not mapped to a table.")
+        return table.metadata
 
     def _check(self) -> None:
         if not isinstance(self.mapping.opt_in, str):
@@ -199,9 +207,7 @@ class BoundMapping:
 
     # Loading
 
-    def load(
-        self, session: Session, keys: Iterable[str], *, lock: bool = False
-    ) -> dict[str, Any]:
+    def load(self, session: Session, keys: Iterable[str], *, lock: bool = False) -> dict[str, Any]:
         """The customers of these keys as they are now, by key; missing ones are left out.
 
         :param lock: take row locks, where the database has them, until the transaction ends.

@@ -16,13 +16,15 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 from . import contacts, runs
 from .consent import Agreed, Status, latest
 from .inbound import set_boxes
-from .ledger import Facts
 from .lease import Lease
+from .ledger import Facts
 from .mapping import Snapshot
 from .models import utc
 from .services import Services, Transaction
 
 LIMIT = 500
+#: What of that which changed may be settled at once; the rest is only remembered.
+ALL, NOS, NOTHING = "all", "nos", "nothing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +79,13 @@ def house_of(tx: Transaction, services: Services, connection: Row[Any]) -> House
     )
 
 
-def absorb(services: Services, lease: Lease, connection: Row[Any]) -> bool:
-    """Absorb up to 500 rows of the outbox; whether there were any."""
+def absorb(
+    services: Services, lease: Lease, connection: Row[Any], *, hold_yeses: bool = False
+) -> bool:
+    """Absorb up to 500 rows of the outbox; whether there were any.
+
+    :param hold_yeses: an initial sync is reading Mailchimp: only a no goes out before it has.
+    """
 
     def work(tx: Transaction) -> bool:
         lease.hold(tx, services)
@@ -93,7 +100,8 @@ def absorb(services: Services, lease: Lease, connection: Row[Any]) -> bool:
                 seen[row.customer_key] = _add(seen.get(row.customer_key), row)
         # First gone, then looked at: what is still in the outbox then has come meanwhile.
         _forget(tx, services, [row.id for row in rows])
-        observe(tx, services, house_of(tx, services, connection), seen)
+        house = house_of(tx, services, connection)
+        observe(tx, services, house, seen, release=NOS if hold_yeses else ALL)
         return True
 
     return services.transact(work)
@@ -137,11 +145,11 @@ def observe(
     house: House,
     seen: Mapping[str, Seen],
     *,
-    make_due: bool = True,
+    release: str = ALL,
 ) -> None:
     """Bring our records in line with these customers as their rows say now.
 
-    :param make_due: let what changed be settled at once; False: only remember it.
+    :param release: what of it may be settled at once: ``all``, ``nos`` or ``nothing``.
     """
     if not seen:
         return
@@ -184,7 +192,7 @@ def observe(
     for chunk in contacts.chunks(same):
         still_there = update(table).where(table.c.id.in_(chunk))
         tx.execute(still_there.values(seen_at=services.now()))
-    wants = _Wants(tx, services, house, make_due=make_due, profiles=profiles)
+    wants = _Wants(tx, services, house, release=release, profiles=profiles)
     wants.settle(touched, moves)
 
 
@@ -334,15 +342,13 @@ class _Wants:
         services: Services,
         house: House,
         *,
-        make_due: bool,
+        release: str,
         profiles: Mapping[tuple[int, str], str],
     ) -> None:
         self.tx, self.services, self.house = tx, services, house
-        self.make_due, self.profiles = make_due, profiles
+        self.release, self.profiles = release, profiles
 
-    def settle(
-        self, pairs: set[tuple[int, str]], moves: Mapping[tuple[int, str], str]
-    ) -> None:
+    def settle(self, pairs: set[tuple[int, str]], moves: Mapping[tuple[int, str], str]) -> None:
         """For these (audience id, address) pairs.
 
         :param moves: pair to the address that its customer had before.
@@ -397,7 +403,8 @@ class _Wants:
             values |= {"attempts": 0, "refusal": None, "refusal_text": None, "refused_at": None}
         if old_address is not None:
             values["moved_from"] = old_address
-        if self.make_due:
+        is_no = wanted is False and new_decision
+        if self.release == ALL or (self.release == NOS and is_no):
             values["due_at"] = self.services.now()
         return values
 
@@ -437,10 +444,8 @@ class _Wants:
         if policy == "leave" or (row.agreed == Agreed.NOTHING and row.open_verb is None):
             self.tx.execute(delete(table).where(table.c.id == row.id))
             return
-        due = {"due_at": self.services.now()} if self.make_due else {}
-        self._update(
-            row, orphan=policy, version=row.version + 1, attempts=0, refusal=None, **due
-        )
+        due = {"due_at": self.services.now()} if self.release == ALL else {}
+        self._update(row, orphan=policy, version=row.version + 1, attempts=0, refusal=None, **due)
 
     def _policy(self, row: contacts.Contact) -> str:
         """The deletion policy; or out of the list, where the customer has another one now."""

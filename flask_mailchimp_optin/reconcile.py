@@ -21,7 +21,7 @@ from .contacts import Contact
 from .errors import NotFound
 from .lease import Lease
 from .models import utc
-from .outbound import Seen, house_of, observe
+from .outbound import ALL, NOTHING, Seen, house_of, observe
 from .services import Services, Transaction
 
 _CHUNK = 500
@@ -63,6 +63,11 @@ def plan_daily(services: Services, lease: Lease, connection: Row[Any]) -> bool:
     return services.transact(work)
 
 
+def is_reading_first(run: Row[Any] | None) -> bool:
+    """Whether an initial sync has not yet read Mailchimp: until then only a no goes out."""
+    return run is not None and run.kind == "initial" and run.phase != "send"
+
+
 def step(services: Services, lease: Lease, connection: Row[Any], client: Client) -> bool:
     """One piece of the current run; whether there is more to do at once."""
     with services.begin() as tx:
@@ -99,7 +104,7 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run: Row[Any])
         ]
         seen = _unchanged(tx, services, mine, utc(run.started_at))
         # What a sync finds is counted before it is sent; a bulk write's walk sends at once.
-        observe(tx, services, house, seen, make_due=run.kind == "walk")
+        observe(tx, services, house, seen, release=ALL if run.kind == "walk" else NOTHING)
         done = run.customers_done + len(page)
         if len(page) == _CHUNK:
             _advance(tx, services, run, {"after": keys[-1]}, customers=total, customers_done=done)
@@ -162,9 +167,7 @@ def _next_phase(tx: Transaction, services: Services, run: Row[Any], **counts: An
     runs.change(tx, services, run.id, phase=following, cursor="{}", **counts)
 
 
-def _close(
-    tx: Transaction, services: Services, run: Row[Any], state: str, **values: Any
-) -> None:
+def _close(tx: Transaction, services: Services, run: Row[Any], state: str, **values: Any) -> None:
     runs.change(tx, services, run.id, state=state, finished_at=services.now(), **values)
 
 
@@ -184,9 +187,7 @@ def _read_members(
     since = datetime.fromisoformat(since_text) if since_text else None
     now = services.now()
     try:
-        rows, total = client.members(
-            list_id, since=since, offset=cursor["offset"], status=status
-        )
+        rows, total = client.members(list_id, since=since, offset=cursor["offset"], status=status)
     except NotFound:
         rows, total = [], 0  # the audience is gone: no box changes because of that
 
@@ -303,7 +304,7 @@ def _plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any])
         if reason is not None:
             runs.change(tx, services, run.id, state=runs.WAITING, message=reason, **counts)
             return True
-        _release(tx, services, run.id)
+        _release(tx, services, connection.id, run.id)
         _next_phase(tx, services, run, **counts)
         return True
 
@@ -374,12 +375,16 @@ def _mark(tx: Transaction, services: Services, run_id: int, ids: list[int]) -> N
         tx.execute(update(table).where(table.c.id.in_(chunk)).values(**values))
 
 
-def _release(tx: Transaction, services: Services, run_id: int) -> None:
-    """Let the run's contacts be settled."""
+def _release(tx: Transaction, services: Services, connection_id: int, run_id: int) -> None:
+    """Let the run's contacts be settled, and whoever changed while it was being planned."""
     table = services.tables.contact
     tx.execute(
         update(table)
-        .where(table.c.run_id == run_id, table.c.due_at.is_(None))
+        .where(
+            table.c.connection_id == connection_id,
+            table.c.due_at.is_(None),
+            or_(table.c.run_id == run_id, table.c.version > table.c.acked_version),
+        )
         .values(due_at=services.now())
     )
 
@@ -404,9 +409,7 @@ def _too_much(services: Services, run: Row[Any], counts: dict[str, int]) -> str 
 # 4. Sent
 
 
-def _finish_if_sent(
-    services: Services, lease: Lease, connection: Row[Any], run: Row[Any]
-) -> bool:
+def _finish_if_sent(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) -> bool:
     def work(tx: Transaction) -> bool:
         lease.hold(tx, services)
         if runs.left_to_send(tx, services, run.id):

@@ -48,9 +48,7 @@ class Progress:
     message: str | None
 
 
-def plan(
-    tx: Transaction, services: Services, connection: Row[Any], kind: str, at: datetime
-) -> int:
+def plan(tx: Transaction, services: Services, connection: Row[Any], kind: str, at: datetime) -> int:
     """Plan a run, unless one of the kind is planned that has not begun; its id."""
     table = services.tables.sync_run
     waiting = tx.value(

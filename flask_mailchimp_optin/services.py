@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from blinker import Signal
+from blinker import NamedSignal
 from sqlalchemy import Connection, Row, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -63,6 +63,7 @@ class Transaction:
     def insert(self, statement: Any) -> int:
         """Insert one row; its id."""
         key = self.connection.execute(statement).inserted_primary_key
+        assert key is not None  # noqa: S101  # a single-row insert has one
         return int(key[0])
 
 
@@ -133,7 +134,7 @@ class Services:
         table = self.tables.connection
         return tx.row(select(table).where(table.c.id == connection_id))
 
-    def tell(self, signal: Signal, **facts: Any) -> None:
+    def tell(self, signal: NamedSignal, **facts: Any) -> None:
         """Send a signal, after the fact is stored."""
         signals.send(signal, self.sender, **facts)
 
@@ -159,6 +160,7 @@ def database_now(tx: Transaction) -> datetime:
         stamp = tx.value(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
         return datetime.fromisoformat(stamp).replace(tzinfo=UTC)
     if dialect in ("mysql", "mariadb"):
-        return utc(tx.value(text("SELECT UTC_TIMESTAMP(6)")))
+        utc_now: datetime = tx.value(text("SELECT UTC_TIMESTAMP(6)"))
+        return utc(utc_now)
     now: datetime = tx.value(select(func.clock_timestamp()))
     return utc(now)

@@ -28,10 +28,9 @@ from .errors import (
     TryLater,
 )
 from .inbound import follow
-from .ledger import Facts
 from .lease import Lease
+from .ledger import Facts
 from .mapping import Snapshot
-
 from .services import Services, Transaction
 
 logger = logging.getLogger("flask_mailchimp_optin")
@@ -97,9 +96,7 @@ def _pick(
     audience = tx.row(select(audiences).where(audiences.c.id == first.audience_id))
     if first.attempts >= _ALONE_AFTER:
         return audience, [Contact.of(first)]
-    company = query.where(
-        table.c.audience_id == first.audience_id, table.c.attempts < _ALONE_AFTER
-    )
+    company = query.where(table.c.audience_id == first.audience_id, table.c.attempts < _ALONE_AFTER)
     return audience, [Contact.of(row) for row in tx.rows(company.limit(_BATCH))]
 
 
@@ -365,7 +362,11 @@ class _Batch:
 
     def _refused(self, contact: Contact, verb: Verb, refusal: MemberRefused) -> None:
         now = self.services.now()
-        if refusal.reason in ("compliance", "exists") and verb is Verb.UPSERT and contact.look is False:
+        if (
+            refusal.reason in ("compliance", "exists")
+            and verb is Verb.UPSERT
+            and contact.look is False
+        ):
             # The batch doesn't say what the member is now: look, and let the rule decide.
             contact.open_verb, contact.look, contact.due_at = None, True, now
             contact.attempts += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from blinker import Namespace, Signal
+from blinker import NamedSignal, Namespace
 
 _namespace = Namespace()
 
@@ -28,7 +28,7 @@ sync_finished = _namespace.signal("mailchimp-sync-finished")
 sync_stopped = _namespace.signal("mailchimp-sync-stopped")
 
 
-def send(signal: Signal, sender: Any, **facts: Any) -> None:
+def send(signal: NamedSignal, sender: Any, **facts: Any) -> None:
     """Send a signal; what a receiver raises stays with the receiver."""
     for receiver in signal.receivers_for(sender):
         try:

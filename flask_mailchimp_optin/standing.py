@@ -147,10 +147,8 @@ def history_of_key(services: Services, key: str) -> list[Decision]:
     """Every decision about the customer with this primary key (as text), newest first."""
     table = services.tables.decision
     with services.begin() as tx:
-        rows = tx.rows(
-            select(table).where(table.c.customer_key == key).order_by(table.c.id.desc())
-        )
-    names = "value previous actor source page wording ip list_id receipt".split()
+        rows = tx.rows(select(table).where(table.c.customer_key == key).order_by(table.c.id.desc()))
+    names = ["value", "previous", "actor", "source", "page", "wording", "ip", "list_id", "receipt"]
     return [
         Decision(
             decided_at=utc(row.decided_at),

@@ -62,6 +62,11 @@ class Vault:
         return hmac.new(self._pepper, text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
+def new_key() -> str:
+    """A fresh encryption key for ``MAILCHIMP_OPTIN_ENCRYPTION_KEYS``."""
+    return Fernet.generate_key().decode()
+
+
 def new_token() -> str:
     """A fresh webhook token: 32 random bytes, URL-safe."""
     return secrets.token_urlsafe(32)
@@ -73,4 +78,4 @@ def token_hash(token: str) -> str:
 
 
 if __name__ == "__main__":
-    print(Fernet.generate_key().decode())
+    print(new_key())

@@ -80,7 +80,7 @@ class Host:
         with self.app.app_context():
             overview = connect.connect(self.services, "", self.sandbox.api_key)
             self.list_id = overview.lists[0].list_id
-            values = {"enabled": True, "master_list": self.list_id} | settings
+            values: dict[str, Any] = {"enabled": True, "master_list": self.list_id, **settings}
             connect.save_settings(self.services, "", Settings(**values))
         self.work()
 
@@ -147,9 +147,7 @@ class Host:
 
     def calls(self, method: str = "", path: str = "") -> list[Any]:
         """What was asked of Mailchimp."""
-        return [
-            r for r in self.sandbox.requests if r.method.startswith(method) and path in r.path
-        ]
+        return [r for r in self.sandbox.requests if r.method.startswith(method) and path in r.path]
 
 
 def database_url(folder: Path) -> str:

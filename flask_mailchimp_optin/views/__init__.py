@@ -5,7 +5,6 @@ Two, because exempting a shared blueprint from CSRF would strip the settings of 
 
 from __future__ import annotations
 
-
 from flask import Flask
 
 from ..config import Config

@@ -1,11 +1,309 @@
-"""Journey out, in business words."""
+"""Journey out, in business words: what happens in the host reaches Mailchimp."""
 
 from __future__ import annotations
 
-from tests.house import Host
+import sqlalchemy as sa
+
+from flask_mailchimp_optin.testing import MailchimpSandbox
+from tests.house import Customer, Host, db
 
 
-def test_a_ticked_customer_is_subscribed(connected: Host) -> None:
-    connected.add("ada@example.com", given_name="Ada", wants_news=True)
+def test_a_ticked_customer_is_subscribed_with_their_details(connected: Host) -> None:
+    connected.add("Ada@Example.com", given_name="Ada", family_name="Lovelace", wants_news=True)
     connected.work()
+    member = connected.sandbox.members(connected.list_id)["ada@example.com"]
+    assert member["status"] == "subscribed"
+    assert member["merge_fields"]["FNAME"] == "Ada"
+    assert member["merge_fields"]["LNAME"] == "Lovelace"
+
+
+def test_an_unticked_customer_never_reaches_mailchimp(connected: Host) -> None:
+    connected.add("no@example.com", wants_news=False)
+    connected.add("unset@example.com", wants_news=None)
+    connected.work()
+    assert connected.sandbox.members(connected.list_id) == {}
+
+
+def test_unticking_unsubscribes_and_ticking_again_subscribes(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status("ada@example.com") == "unsubscribed"
+    connected.change(ada, wants_news=True)
+    connected.work()
+    # Our own removal, and nothing since: they come back without being asked again.
     assert connected.status("ada@example.com") == "subscribed"
+    assert connected.state(ada) == "subscribed"
+
+
+def test_who_left_at_mailchimp_is_asked_and_never_just_subscribed(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    assert connected.box(ada) is False
+    connected.change(ada, wants_news=True)
+    connected.work()
+    assert connected.status("ada@example.com") == "pending"
+    assert connected.state(ada) == "asked"
+    assert len(connected.sandbox.mails) == 1
+    connected.sandbox.confirm(connected.list_id, "ada@example.com")
+    connected.work()
+    assert connected.state(ada) == "subscribed"
+    assert connected.box(ada) is True
+
+
+def test_declining_the_question_unticks_the_box(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    connected.change(ada, wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    assert connected.box(ada) is False
+
+
+def test_a_list_with_double_opt_in_asks_first(connected: Host) -> None:
+    careful = connected.sandbox.add_audience("Careful", double_optin=True)
+    with connected.app.app_context():
+        from flask_mailchimp_optin import connect
+
+        connect.refresh(connected.services, "")
+        connect.store_lists(connected.services, "")
+    connected.settings(master_list=careful)
+    ada = connected.add(wants_news=True)
+    connected.work()
+    assert connected.status("ada@example.com", careful) == "pending"
+    assert connected.state(ada) == "asked"
+    connected.sandbox.confirm(careful, "ada@example.com")
+    connected.work()
+    assert connected.state(ada) == "subscribed"
+
+
+def test_changed_details_follow_and_unchanged_ones_cost_no_call(connected: Host) -> None:
+    ada = connected.add(wants_news=True, given_name="Ada")
+    connected.work()
+    connected.change(ada, given_name="Augusta")
+    connected.work()
+    fields = connected.sandbox.members(connected.list_id)["ada@example.com"]["merge_fields"]
+    assert fields["FNAME"] == "Augusta"
+    before = len(connected.sandbox.requests)
+    connected.change(ada, notes="likes engines")
+    connected.change(ada, given_name="Augusta")
+    connected.work()
+    assert len(connected.sandbox.requests) == before
+    assert connected.rows("outbox") == []
+
+
+def test_a_blank_never_wipes_but_clearing_does(connected: Host) -> None:
+    ada = connected.add(wants_news=True, given_name="Ada", family_name=None)
+    connected.work()
+    connected.sandbox.edit_profile(connected.list_id, "ada@example.com", LNAME="Lovelace")
+    connected.change(ada, given_name=None)
+    connected.work()
+    fields = connected.sandbox.members(connected.list_id)["ada@example.com"]["merge_fields"]
+    assert fields["LNAME"] == "Lovelace"  # never set here: not ours to wipe
+    assert fields["FNAME"] == ""  # set here, then cleared here
+
+
+def test_a_new_address_moves_the_member(connected: Host) -> None:
+    ada = connected.add("old@example.com", wants_news=True)
+    connected.work()
+    web_id = connected.sandbox.members(connected.list_id)["old@example.com"]["web_id"]
+    connected.change(ada, mail="new@example.com")
+    connected.work()
+    members = connected.sandbox.members(connected.list_id)
+    assert set(members) == {"new@example.com"}
+    assert members["new@example.com"]["web_id"] == web_id
+    assert members["new@example.com"]["status"] == "subscribed"
+
+
+def test_a_new_address_that_is_a_member_already_leaves_two_members_apart(connected: Host) -> None:
+    ada = connected.add("old@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.subscribe(connected.list_id, "new@example.com")
+    connected.change(ada, mail="new@example.com")
+    connected.work()
+    assert connected.status("new@example.com") == "subscribed"
+    assert connected.status("old@example.com") == "unsubscribed"
+
+
+def test_an_old_address_that_somebody_else_owns_stays(connected: Host) -> None:
+    ada = connected.add("both@example.com", wants_news=True)
+    connected.add("both@example.com", wants_news=True)
+    connected.work()
+    connected.change(ada, mail="ada@example.com")
+    connected.work()
+    assert connected.status("both@example.com") == "subscribed"
+    assert connected.status("ada@example.com") == "subscribed"
+
+
+def test_a_no_stays_a_no_under_a_new_address(connected: Host) -> None:
+    ada = connected.add("old@example.com", wants_news=True)
+    connected.work()
+    connected.change(ada, wants_news=False, mail="new@example.com")
+    connected.work()
+    statuses = {m["status"] for m in connected.sandbox.members(connected.list_id).values()}
+    assert statuses <= {"unsubscribed"}
+
+
+def _delete_with(policy: str, connected: Host) -> None:
+    connected.settings(on_delete=policy)
+    ada = connected.add(wants_news=True)
+    connected.sandbox.subscribe(connected.list_id, "stranger@example.com")
+    connected.work()
+    connected.delete(ada)
+    connected.work()
+    assert connected.status("stranger@example.com") == "subscribed"
+
+
+def test_a_deleted_customer_is_unsubscribed(connected: Host) -> None:
+    _delete_with("unsubscribe", connected)
+    assert connected.status("ada@example.com") == "unsubscribed"
+
+
+def test_a_deleted_customer_is_left_alone_if_so_chosen(connected: Host) -> None:
+    _delete_with("leave", connected)
+    assert connected.status("ada@example.com") == "subscribed"
+
+
+def test_a_deleted_customer_is_archived_if_so_chosen(connected: Host) -> None:
+    _delete_with("archive", connected)
+    assert connected.status("ada@example.com") == "archived"
+
+
+def test_a_deleted_customer_is_deleted_for_good_if_so_chosen(connected: Host) -> None:
+    _delete_with("delete", connected)
+    assert connected.status("ada@example.com") is None
+    again = connected.add(wants_news=True)
+    connected.work()
+    assert connected.state(again) == "refused"
+
+
+def test_customers_go_to_their_own_list_or_to_the_master_list(connected: Host) -> None:
+    vip = connected.sandbox.add_audience("VIP")
+    with connected.app.app_context():
+        from flask_mailchimp_optin import connect
+
+        connect.refresh(connected.services, "")
+        connect.store_lists(connected.services, "")
+    ada = connected.add("ada@example.com", wants_news=True, own_list=vip)
+    connected.add("bob@example.com", wants_news=True)
+    connected.work()
+    assert connected.status("ada@example.com", vip) == "subscribed"
+    assert connected.status("ada@example.com") is None
+    assert connected.status("bob@example.com") == "subscribed"
+    connected.change(ada, own_list=None)
+    connected.work()
+    assert connected.status("ada@example.com", vip) == "unsubscribed"
+    assert connected.status("ada@example.com") == "subscribed"
+
+
+def test_a_list_that_is_not_stored_needs_attention(connected: Host) -> None:
+    ada = connected.add(wants_news=True, own_list="0123456789")
+    connected.work()
+    assert connected.state(ada) == "bad_address"
+    assert connected.sandbox.members(connected.list_id) == {}
+
+
+def test_customers_who_share_an_address_share_the_last_word(connected: Host) -> None:
+    ada = connected.add("office@example.com", wants_news=True)
+    bob = connected.add("Office@Example.com ", wants_news=True)
+    connected.work()
+    connected.change(bob, wants_news=False)
+    connected.work()
+    assert connected.status("office@example.com") == "unsubscribed"
+    assert connected.box(ada) is False
+
+
+def test_an_impossible_address_is_shown_and_stops_nobody_else(connected: Host) -> None:
+    bad = connected.add("not an address", wants_news=True)
+    none = connected.add(None, wants_news=True)
+    good = connected.add("good@example.com", wants_news=True)
+    connected.work()
+    assert (connected.state(bad), connected.state(none)) == ("bad_address", "bad_address")
+    assert connected.state(good) == "subscribed"
+    connected.change(bad, mail="better@example.com")
+    connected.work()
+    assert connected.state(bad) == "subscribed"
+
+
+def test_a_thousand_customers_go_in_batches_of_five_hundred(connected: Host) -> None:
+    with connected.app.app_context():
+        db.session.add_all(
+            Customer(mail=f"c{n}@example.com", wants_news=True) for n in range(1001)
+        )
+        db.session.commit()
+    before = len(connected.calls("POST", f"/lists/{connected.list_id}"))
+    connected.work()
+    members = connected.sandbox.members(connected.list_id)
+    assert len(members) == 1001
+    assert {m["status"] for m in members.values()} == {"subscribed"}
+    assert len(connected.calls("POST", f"/lists/{connected.list_id}")) - before == 3
+
+
+def test_a_bulk_opt_out_reaches_everybody(connected: Host) -> None:
+    with connected.app.app_context():
+        db.session.add_all(Customer(mail=f"c{n}@example.com", wants_news=True) for n in range(60))
+        db.session.commit()
+    connected.work()
+    before = len(connected.sandbox.requests)
+    with connected.app.app_context():
+        db.session.execute(sa.update(Customer).where(Customer.id > 0).values(wants_news=False))
+        db.session.commit()
+    connected.work()
+    statuses = {m["status"] for m in connected.sandbox.members(connected.list_id).values()}
+    assert statuses == {"unsubscribed"}
+    assert len(connected.sandbox.requests) - before <= 3  # one paged reading, one batch
+
+
+def test_changes_made_before_connecting_come_with_the_initial_sync(
+    host: Host, sandbox: MailchimpSandbox
+) -> None:
+    ada = host.add("ada@example.com", wants_news=False)
+    host.change(ada, wants_news=True)
+    host.add("bob@example.com", wants_news=True)
+    host.connect()
+    assert host.status("ada@example.com") == "subscribed"
+    assert host.status("bob@example.com") == "subscribed"
+    assert host.rows("outbox") == []
+
+
+def test_nothing_goes_out_while_disabled_but_a_no(connected: Host) -> None:
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.settings(enabled=False)
+    connected.change(ada, wants_news=False)
+    connected.add("bob@example.com", wants_news=True)
+    connected.work()
+    assert connected.status("ada@example.com") == "unsubscribed"
+    assert connected.status("bob@example.com") is None
+    connected.settings(enabled=True)
+    connected.work()
+    assert connected.status("bob@example.com") == "subscribed"
+
+
+def test_the_ledger_keeps_who_said_what_with_mailchimps_answer(connected: Host) -> None:
+    with (
+        connected.app.app_context(),
+        connected.mailchimp.decided_by(
+            actor="clerk 7", source="phone", wording="v3: news by mail", ip="192.0.2.77"
+        ),
+    ):
+        ada = Customer(mail="ada@example.com", wants_news=True)
+        db.session.add(ada)
+        db.session.commit()
+        ada_id = ada.id
+    connected.work()
+    connected.change(ada_id, wants_news=False)
+    connected.work()
+    last, first = connected.history(ada_id)
+    assert (first.value, first.actor, first.source) == (True, "clerk 7", "phone")
+    assert first.wording == "v3: news by mail"
+    assert first.ip == "192.0.2.0"
+    assert first.receipt.startswith("subscribed (subscribed")
+    assert (last.value, last.previous, last.source) == (False, True, "code")
+    assert last.receipt.startswith("unsubscribed, as decided")

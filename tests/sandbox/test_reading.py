@@ -74,6 +74,20 @@ def test_archived_members_are_listed_only_when_asked_for(
     assert crowd.members(list_id)["p1@example.com"]["status"] == "archived"
 
 
+def test_the_order_knows_who_is_archived_and_who_came_back(
+    crowd: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    query = {"sort_field": "last_changed", "count": 3, "offset": 0}
+    path = "lists/{list}/members"
+    assert addresses(api.get(path, **query)) == ["p0", "p1", "p2"]
+    crowd.archive(list_id, "p1@example.com")
+    assert addresses(api.get(path, **query)) == ["p0", "p2", "p3"]
+    assert api.get(path, **query)["total_items"] == 24
+    crowd.subscribe(list_id, "p1@example.com")
+    assert addresses(api.get(path, **query)) == ["p0", "p2", "p3"]
+    assert addresses(api.get(path, sort_field="last_changed", offset=24)) == ["p1"]
+
+
 def test_members_are_filtered(crowd: MailchimpSandbox, api: Api, list_id: str) -> None:
     crowd.unsubscribe(list_id, "p7@example.com")
     path = "lists/{list}/members"

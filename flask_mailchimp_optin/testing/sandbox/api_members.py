@@ -29,18 +29,20 @@ def members(call: Call) -> Answer:
     audience = call.audience
     offset, count = page(call.query)
     asked = MemberFilter.of(call.query)
-    found = audience.members.select(
+    found, total = audience.members.page(
         asked,
         asked.test(),
         sort=asked.sort,
         descending=asked.descending,
         since=asked.since,
         before=asked.before,
+        offset=offset,
+        count=count,
     )
     return 200, {
-        "members": [audience.member_json(m) for m in found[offset : offset + count]],
+        "members": [audience.member_json(m) for m in found],
         "list_id": audience.id,
-        "total_items": len(found),
+        "total_items": total,
         "_links": [],
     }
 

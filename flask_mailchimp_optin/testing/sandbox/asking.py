@@ -101,19 +101,20 @@ class MemberFilter:
             vip_only=flag(query, "vip_only"),
         )
 
-    def test(self) -> Test:
-        """What a member must be; ``last_changed`` is left to the index."""
-        tests = [t for t in (self._status_test(), *self._other_tests()) if t]
-        if len(tests) == 1:
-            return tests[0]
-        return lambda m: all(test(m) for test in tests)
+    def test(self) -> Test | None:
+        """What a member must be, ``last_changed`` apart; None if nothing is asked for.
 
-    def _status_test(self) -> Test:
+        Archived members are not listed unless one asks for them.
+        """
+        tests = [test for test in self._other_tests() if test]
         wanted = "unsubscribed" if self.unsubscribed_since else self.status
         if wanted:
-            return lambda m: m.status == wanted
-        # Archived members are not listed unless one asks for them.
-        return lambda m: m.status != "archived"
+            tests.insert(0, lambda m: m.status == wanted)
+        elif tests:
+            tests.insert(0, lambda m: m.status != "archived")
+        if len(tests) <= 1:
+            return tests[0] if tests else None
+        return lambda m: all(test(m) for test in tests)
 
     def _other_tests(self) -> list[Test | None]:
         return [

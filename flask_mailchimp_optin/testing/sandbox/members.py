@@ -10,7 +10,7 @@ import hashlib
 import re
 from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -83,16 +83,57 @@ class Member:
     longitude: float = 0
     source: str = "API - Generic"
     order_key: str = ""
+    shelved: bool = False  # in the order of the archived ones
 
 
 Test = Callable[[Member], bool]
 
 
+class _Order:
+    """Sorted keys (``last_changed`` and number), brought up to date only when somebody reads."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+        self._gone: set[str] = set()
+        self._came: set[str] = set()
+
+    def join(self, key: str) -> None:
+        if key in self._gone:
+            self._gone.discard(key)
+        else:
+            self._came.add(key)
+
+    def leave(self, key: str) -> None:
+        if key in self._came:
+            self._came.discard(key)
+        else:
+            self._gone.add(key)
+
+    def keys(self) -> list[str]:
+        if len(self._gone) + len(self._came) <= _FEW:
+            for key in self._gone:
+                del self._keys[bisect_left(self._keys, key)]
+            for key in self._came:
+                insort(self._keys, key)
+        else:
+            kept = self._came.union(self._keys).difference(self._gone)
+            self._keys = sorted(kept)
+        self._gone.clear()
+        self._came.clear()
+        return self._keys
+
+    def between(self, since: str, before: str) -> tuple[int, int]:
+        """Where the keys from ``since`` to just before ``before`` stand; ``""`` is no limit."""
+        keys = self.keys()
+        first = bisect_left(keys, since) if since else 0
+        return first, max(first, bisect_left(keys, before) if before else len(keys))
+
+
 class Members:
     """All members of an audience: found by hash, read in order, counted by status.
 
-    Reading by ``last_changed`` uses a sorted list of keys that is brought up to date only when
-    somebody reads; a selection is kept until the next write, so that a million members read in
+    The usual reading, by ``last_changed`` and without archived members, is cut out of a sorted
+    list. Any other selection is kept until the next write, so that a million members read in
     pages cost one pass, not one pass a page.
     """
 
@@ -101,9 +142,7 @@ class Members:
         self.by_contact: dict[str, Member] = {}
         self.counts: Counter[str] = Counter()
         self._by_seq: dict[int, Member] = {}
-        self._keys: list[str] = []
-        self._gone: set[str] = set()
-        self._came: set[str] = set()
+        self._orders = {False: _Order(), True: _Order()}  # by whether archived
         self._next_seq = 0
         self._selections: OrderedDict[object, list[Member]] = OrderedDict()
 
@@ -131,7 +170,7 @@ class Members:
         del self.by_hash[member.id], self.by_contact[member.contact_id]
         del self._by_seq[member.seq]
         self.counts[member.status] -= 1
-        self._leave(member.order_key)
+        self._orders[member.shelved].leave(member.order_key)
         self._selections.clear()
 
     def rename(self, member: Member, address: str) -> None:
@@ -148,64 +187,57 @@ class Members:
     def touch(self, member: Member, at: str) -> None:
         """The member changed at this time; also needed once for a new one."""
         self._selections.clear()
-        key = f"{at}{member.seq:012d}"
-        if key == member.order_key:
-            return
-        self._leave(member.order_key)
-        member.last_changed, member.order_key = at, key
-        if key in self._gone:
-            self._gone.discard(key)
-        else:
-            self._came.add(key)
+        if member.order_key:
+            self._orders[member.shelved].leave(member.order_key)
+        member.shelved = member.status == "archived"
+        member.last_changed, member.order_key = at, f"{at}{member.seq:012d}"
+        self._orders[member.shelved].join(member.order_key)
 
-    def _leave(self, key: str) -> None:
-        if key in self._came:
-            self._came.discard(key)
-        elif key:
-            self._gone.add(key)
+    def page(
+        self,
+        question: Hashable,
+        test: Test | None,
+        *,
+        sort: str,
+        descending: bool,
+        since: str,
+        before: str,
+        offset: int,
+        count: int,
+    ) -> tuple[list[Member], int]:
+        """A page of the members that pass, and how many there are in all.
 
-    def _ordered(self) -> list[str]:
-        if len(self._gone) + len(self._came) <= _FEW:
-            for key in self._gone:
-                del self._keys[bisect_left(self._keys, key)]
-            for key in self._came:
-                insort(self._keys, key)
-        else:
-            kept = self._came.union(self._keys).difference(self._gone)
-            self._keys = sorted(kept)
-        self._gone.clear()
-        self._came.clear()
-        return self._keys
-
-    def select(
-        self, name: object, test: Test, *, sort: str, descending: bool, since: str, before: str
-    ) -> list[Member]:
-        """The members that pass, in order; the same question is answered from memory.
-
-        :param name: identifies the question; a write makes all answers forgotten.
+        :param question: identifies the selection; a write makes all kept ones forgotten.
+        :param test: None for everybody who is not archived.
         :param sort: ``last_changed``, another time attribute, or ``""`` for the order of arrival.
         :param since: the earliest ``last_changed``, inclusive, or ``""``.
         :param before: the first ``last_changed`` too late, or ``""``.
         """
-        found = self._selections.get(name)
+        if test is None and sort == "last_changed" and not descending:
+            order = self._orders[False]
+            first, last = order.between(since, before)
+            keys = order.keys()[first + offset : min(last, first + offset + count)]
+            return [self._by_seq[int(key[-12:])] for key in keys], last - first
+        found = self._selections.get(question)
         if found is None:
-            found = [m for m in self._candidates(sort, since, before) if test(m)]
-            if sort not in ("", "last_changed"):
-                found.sort(key=lambda m: (getattr(m, sort), m.seq))
+            found = self._selected(test or _not_archived, sort, since, before)
             if descending:
                 found.reverse()
-            self._selections[name] = found
+            self._selections[question] = found
             if len(self._selections) > _KEPT_SELECTIONS:
                 self._selections.popitem(last=False)
+        return found[offset : offset + count], len(found)
+
+    def _selected(self, test: Test, sort: str, since: str, before: str) -> list[Member]:
+        found = [
+            m
+            for m in self._by_seq.values()
+            if test(m) and m.last_changed >= since and (not before or m.last_changed < before)
+        ]
+        if sort:
+            found.sort(key=lambda m: (getattr(m, sort), m.seq))
         return found
 
-    def _candidates(self, sort: str, since: str, before: str) -> Iterator[Member]:
-        if not (since or before or sort == "last_changed"):
-            return iter(self._by_seq.values())
-        keys = self._ordered()
-        first = bisect_left(keys, since) if since else 0
-        last = bisect_left(keys, before) if before else len(keys)
-        chosen = keys[first:last]
-        if sort != "last_changed":
-            chosen.sort(key=lambda key: key[-12:])
-        return (self._by_seq[int(key[-12:])] for key in chosen)
+
+def _not_archived(member: Member) -> bool:
+    return member.status != "archived"
