@@ -31,15 +31,16 @@ _OVERLAP = timedelta(minutes=10)
 
 
 def due_daily(connection: Row[Any], now: datetime) -> str | None:
-    """The date, in the connection's zone, of a daily sync whose time has come; None if it hasn't.
+    """The date, in the connection's zone, of the daily sync that is due; None if it was done.
 
     :param now: aware UTC.
     """
     here = now.astimezone(ZoneInfo(connection.daily_zone))
-    today = here.date().isoformat()
-    if connection.last_daily_on is not None and connection.last_daily_on >= today:
-        return None
-    return today if here.strftime("%H:%M") >= connection.daily_at else None
+    day = here.date()
+    if here.strftime("%H:%M") < connection.daily_at:
+        day -= timedelta(days=1)  # yesterday's, if nobody was there to do it
+    last = connection.last_daily_on
+    return day.isoformat() if last is None or last < day.isoformat() else None
 
 
 def plan_daily(services: Services, lease: Lease, connection: Row[Any]) -> bool:

@@ -143,11 +143,17 @@ def history_of(services: Services, customer: Any) -> list[Decision]:
     return history_of_key(services, services.mapping.key_of(customer))
 
 
-def history_of_key(services: Services, key: str) -> list[Decision]:
-    """Every decision about the customer with this primary key (as text), newest first."""
+def history_of_key(services: Services, key: str, tenant: str | None = None) -> list[Decision]:
+    """Every decision about the customer with this primary key (as text), newest first.
+
+    :param tenant: only what was decided as this tenant's customer; None: whoever's.
+    """
     table = services.tables.decision
+    query = select(table).where(table.c.customer_key == key).order_by(table.c.id.desc())
+    if tenant is not None:
+        query = query.where(table.c.tenant == tenant)
     with services.begin() as tx:
-        rows = tx.rows(select(table).where(table.c.customer_key == key).order_by(table.c.id.desc()))
+        rows = tx.rows(query)
     names = ["value", "previous", "actor", "source", "page", "wording", "ip", "list_id", "receipt"]
     return [
         Decision(

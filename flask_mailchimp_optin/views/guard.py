@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, current_app, g, render_template, request
+from flask_wtf.csrf import CSRFError, validate_csrf
+from wtforms import ValidationError
 
 from .. import state
 
@@ -29,6 +31,25 @@ def _authorize() -> None:
         allowed = False
     if not allowed:
         abort(403)
+
+
+@pages.before_request
+def _no_forgery() -> None:
+    """Every POST carries a CSRF token, whether the host set up CSRFProtect or not."""
+    checked = g.get("csrf_valid", False) or not current_app.config.get("WTF_CSRF_ENABLED", True)
+    if request.method in ("GET", "HEAD", "OPTIONS") or checked:
+        return
+    name = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
+    try:
+        validate_csrf(request.form.get(name) or request.headers.get("X-CSRFToken"))
+    except ValidationError:
+        raise CSRFError from None
+
+
+@pages.errorhandler(CSRFError)
+def _expired(_: CSRFError) -> tuple[str, int]:
+    """Mostly a page that was left open too long: nothing was done, and that is what it says."""
+    return render_template("mailchimp_optin/expired.html"), 400
 
 
 @pages.after_request
