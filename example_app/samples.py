@@ -7,16 +7,16 @@ from datetime import date, timedelta
 
 from .models import Customer, Job, JobStatus
 
-FIRST = (
-    "Ada Amir Anna Ben Carla Chidi Dana Diego Elif Emil Farah Finn Grace Hugo Ines Ivan Jana Jonas "
-    "Keiko Lars Lena Liam Maya Mila Nadia Noah Olga Omar Paula Priya Rosa Samir Sofia Tariq Theo "
-    "Uma Vera Wanda Yusuf Zoe"
-).split()
-LAST = (
-    "Abbott Almeida Bauer Becker Bianchi Castillo Cho Cohen Dubois Eriksen Fischer Fontaine Garcia "
-    "Haddad Hansen Hoffman Ito Jansen Kaya Keller Kim Kowalski Larsen Lopez Marino Meyer Moreau "
-    "Nakamura Novak Okafor Olsen Park Patel Quinn Rossi Sato Silva Tanaka Weber Young"
-).split()
+FIRST_NAMES = (
+    "Ada Amir Anna Ben Carla Chidi Dana Diego Elif Emil Farah Finn Grace Hugo Ines Ivan Jana "
+    "Jonas Keiko Lars Lena Liam Maya Mila Nadia Noah Olga Omar Paula Priya Rosa Samir Sofia Tariq "
+    "Theo Uma Vera Wanda Yusuf Zoe"
+)
+LAST_NAMES = (
+    "Abbott Almeida Bauer Becker Bianchi Castillo Cho Cohen Dubois Eriksen Fischer Fontaine "
+    "Garcia Haddad Hansen Hoffman Ito Jansen Kaya Keller Kim Kowalski Larsen Lopez Marino Meyer "
+    "Moreau Nakamura Novak Okafor Olsen Park Patel Quinn Rossi Sato Silva Tanaka Weber Young"
+)
 WORK = (
     "Repair the garden fence",
     "Install a heat pump",
@@ -39,7 +39,7 @@ def made_up_customers(count: int, seed: int) -> list[Customer]:
 
 
 def _customer(chance: random.Random, number: int) -> Customer:
-    first, last = chance.choice(FIRST), chance.choice(LAST)
+    first, last = chance.choice(FIRST_NAMES.split()), chance.choice(LAST_NAMES.split())
     return Customer(
         first_name=first,
         last_name=last,

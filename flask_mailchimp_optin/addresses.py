@@ -35,6 +35,8 @@ def canonical(raw: object) -> str:
         raise BadAddress(f"This is not an email address: {error}") from None
     # Lower-case before NFC: "İ".lower() is two code points, which NFC leaves as they are.
     local = unicodedata.normalize("NFC", parsed.local_part.lower())
+    if len(local.encode()) > 64:
+        raise BadAddress("The part before the @ is longer than the 64 bytes that mail allows.")
     result = f"{local}@{(parsed.ascii_domain or parsed.domain).lower()}"
     if len(result.encode()) > 254:
         raise BadAddress("The email address is longer than the 254 bytes that mail allows.")

@@ -1,4 +1,4 @@
-"""The only HTTP to Mailchimp: mailchimp3's endpoints over a transport of our own.
+"""Mailchimp's endpoints: what can be asked and told, over the transport of our own.
 
 One outside thing, both journeys. Everything that leaves here is a frozen dataclass or an error of
 ``errors.py``; no answer's body, no address and no key gets into a message or a log.
@@ -7,35 +7,26 @@ One outside thing, both journeys. Everything that leaves here is a frozen datacl
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-from mailchimp3 import MailChimp
-from mailchimp3.mailchimpclient import MailChimpError as LibraryError
-from requests.adapters import HTTPAdapter
-
 from .addresses import canonical, subscriber_hash
 from .errors import (
     BadAddress,
-    KeyRefused,
-    MailchimpError,
     MemberRefused,
     NotFound,
     OutcomeUnknown,
-    PermissionDenied,
     RefusedInput,
-    RequestRefused,
     TryLater,
 )
+from .problems import CUT_OFF, refusal
+from .transport import Transport
 
 #: 32 hexadecimal digits, a hyphen, the data centre. Nothing else may become part of a host name.
 _KEY = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
-_BODY_LIMIT = 32 * 1024 * 1024  # bytes; a page of 1,000 members has about 3 MB
 _PAGE = 1000
 MEMBER_FIELDS = (
     "email_address,status,last_changed,timestamp_opt,unsubscribe_reason,web_id,merge_fields"
@@ -130,91 +121,10 @@ class Webhook:
     """A registered webhook; the signing secret is shown once, when it is made."""
 
     id: str
-    url: str
-    signing_secret: str | None
+    url: str = field(repr=False)  # holds our token
+    signing_secret: str | None = field(repr=False)
     events: Mapping[str, bool] = field(default_factory=dict)
     sources: Mapping[str, bool] = field(default_factory=dict)
-
-
-class _Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
-    """mailchimp3 over one pooled session: a total deadline, no redirects, no proxies, a body cap.
-
-    The library itself has no timeout, follows redirects with the key, honours proxy variables and
-    logs bodies; all its requests pass through ``_make_request``.
-    """
-
-    def __init__(self, key: str, *, api_url: str | None, timeout_s: float) -> None:
-        super().__init__(mc_api=key, mc_user="flask-mailchimp-optin")
-        if api_url is not None:
-            self.base_url = api_url
-        self._timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.trust_env = False
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=10, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
-
-    def _make_request(self, **kwargs: Any) -> requests.Response:
-        deadline = time.monotonic() + self._timeout_s
-        kwargs.update(
-            timeout=(min(10.0, self._timeout_s), self._timeout_s),
-            allow_redirects=False,
-            stream=True,
-        )
-        kwargs.pop("hooks", None)
-        # `from None`: requests' exceptions hold the prepared request, with its body and key.
-        try:
-            response = self._session.request(**kwargs)
-        except requests.exceptions.ConnectTimeout:
-            raise TryLater(_UNREACHABLE) from None
-        except requests.exceptions.ConnectionError as error:
-            if _never_sent(error):
-                raise TryLater(_UNREACHABLE) from None
-            raise OutcomeUnknown(_CUT_OFF) from None
-        except requests.exceptions.RequestException:
-            raise OutcomeUnknown(_CUT_OFF) from None
-        with response:
-            response._content = _read(response, deadline)
-        if 300 <= response.status_code < 400:
-            raise OutcomeUnknown(
-                "Mailchimp answered with a redirect, which is never followed with a key. "
-                "It will be tried again.",
-                status=response.status_code,
-            )
-        return response
-
-    def close(self) -> None:
-        self._session.close()
-
-
-_UNREACHABLE = (
-    "Mailchimp could not be reached. Check the server's internet connection and firewall; "
-    "it will be tried again."
-)
-_CUT_OFF = (
-    "Mailchimp did not answer in time, or the answer broke off. Whether the request took effect is "
-    "checked before it is sent again."
-)
-
-
-def _never_sent(error: requests.exceptions.ConnectionError) -> bool:
-    # urllib3 wraps what failed while connecting; after that the request may have gone out.
-    text = repr(error)
-    return "NewConnectionError" in text or "NameResolutionError" in text
-
-
-def _read(response: requests.Response, deadline: float) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        for chunk in response.iter_content(65536):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > _BODY_LIMIT or time.monotonic() > deadline:
-                raise OutcomeUnknown(_CUT_OFF, status=response.status_code)
-    except requests.exceptions.RequestException:
-        raise OutcomeUnknown(_CUT_OFF, status=response.status_code) from None
-    return b"".join(chunks)
 
 
 class Client:
@@ -226,7 +136,7 @@ class Client:
         :raises RefusedInput: the key has not the form of one.
         """
         self._key = check_key(key)
-        self._library = _Transport(self._key, api_url=api_url, timeout_s=timeout_s)
+        self._library = Transport(self._key, api_url=api_url, timeout_s=timeout_s)
 
     def __enter__(self) -> Client:
         return self
@@ -258,9 +168,11 @@ class Client:
             page = self._get(
                 "lists", count=_PAGE, offset=len(found), fields=f"{fields},total_items"
             )
-            rows = _rows(page, "lists")
-            found.extend(_audience(row) for row in rows)
-            if len(rows) < _PAGE:
+            rows = _rows(page, "lists", required=True)
+            known = {audience.list_id for audience in found}
+            fresh = [a for a in map(_audience, rows) if a.list_id not in known]
+            found.extend(fresh)
+            if len(rows) < _PAGE or not fresh:
                 return found
 
     def audience(self, list_id: str) -> Audience:
@@ -287,6 +199,9 @@ class Client:
     ) -> tuple[list[MemberRead], int]:
         """A page of up to 1,000 members, oldest change first, and how many there are in all.
 
+        A row that can't be read stays in its place with the address "": the page's length tells
+        whether there are more.
+
         :param since: only members changed since then.
         :param status: only these; archived members are shown only if they are asked for.
         """
@@ -304,7 +219,7 @@ class Client:
             query["since_last_changed"] = since.astimezone(UTC).isoformat(timespec="seconds")
         page = self._get(f"lists/{list_id}/members", **query)
         total = page.get("total_items")
-        rows = [m for m in map(_member, _rows(page, "members")) if m is not None]
+        rows = [_member(row) or _UNREADABLE for row in _rows(page, "members", required=True)]
         return rows, total if isinstance(total, int) else len(rows)
 
     def write(self, list_id: str, writes: Sequence[Write]) -> BatchAnswer:
@@ -320,7 +235,7 @@ class Client:
         for row in _rows(answer, "errors"):
             address = _canonical_or_none(row.get("email_address"))
             if address is not None and address not in members:
-                refused[address] = _refusal(str(row.get("error", "")), "", row)
+                refused[address] = refusal(str(row.get("error", "")), "", row)
         return BatchAnswer(members=members, refused=refused)
 
     def set_status(
@@ -352,7 +267,7 @@ class Client:
     def webhooks(self, list_id: str) -> list[Webhook]:
         """The list's webhooks, ours and others'."""
         page = self._get(f"lists/{list_id}/webhooks", count=_PAGE)
-        return [_webhook(row) for row in _rows(page, "webhooks")]
+        return [_webhook(row) for row in _rows(page, "webhooks", required=True)]
 
     def register_webhook(self, list_id: str, url: str) -> Webhook:
         """Register a webhook for all six events; our own writes (source ``api``) don't ring."""
@@ -383,21 +298,21 @@ class Client:
         return self._checked(lambda: call(path, data=body), empty=body is None)
 
     def _checked(self, call: Any, *, empty: bool = False, reads: bool = False) -> dict[str, Any]:
+        answer, problem = None, None
         try:
             answer = call()
-        except LibraryError as error:
-            raise _classified(error.args[0]) from None
-        except ValueError:  # a 2xx whose body is not JSON
-            raise OutcomeUnknown(_CUT_OFF) from None
+        except (ValueError, RecursionError):  # a 2xx whose body is not JSON
+            problem = OutcomeUnknown(CUT_OFF)
         except OutcomeUnknown as error:
-            if reads:  # reading changes nothing: an unknown outcome is simply none
-                raise TryLater(str(error), status=error.status) from None
-            raise
-        if answer is None and empty:
+            problem = error
+        if problem is None and answer is None and empty:
             return {}
-        if not isinstance(answer, dict):
-            raise OutcomeUnknown(_CUT_OFF)
-        return answer
+        if problem is None and isinstance(answer, dict):
+            return answer
+        problem = problem or OutcomeUnknown(CUT_OFF)
+        if reads:  # reading changes nothing: an unknown outcome is simply none
+            raise TryLater(str(problem), status=problem.status, title=problem.title)
+        raise problem
 
 
 # Reading answers
@@ -405,13 +320,15 @@ class Client:
 
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
-    return "" if value is None else str(value)
+    # Half a surrogate pair and NUL are valid JSON, but no database and no page takes them.
+    text = "" if value is None else str(value)
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
-def _rows(page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    rows = page.get(name, [])
+def _rows(page: Mapping[str, Any], name: str, *, required: bool = False) -> list[dict[str, Any]]:
+    rows = page.get(name, None if required else [])
     if not isinstance(rows, list):
-        raise OutcomeUnknown(_CUT_OFF)
+        raise OutcomeUnknown(CUT_OFF)
     return [row for row in rows if isinstance(row, dict)]
 
 
@@ -419,7 +336,7 @@ def _audience(row: Mapping[str, Any]) -> Audience:
     stats = row.get("stats")
     count = stats.get("member_count", 0) if isinstance(stats, dict) else 0
     if not row.get("id"):
-        raise OutcomeUnknown(_CUT_OFF)
+        raise OutcomeUnknown(CUT_OFF)
     return Audience(
         list_id=_text(row, "id"),
         web_id=_text(row, "web_id"),
@@ -431,7 +348,13 @@ def _audience(row: Mapping[str, Any]) -> Audience:
 
 
 def _safe_url(url: str) -> str:
-    return url[:500] if urlsplit(url).scheme in ("http", "https") else ""
+    try:
+        return url[:500] if urlsplit(url).scheme in ("http", "https") else ""
+    except ValueError:
+        return ""
+
+
+_UNREADABLE = MemberRead(address="", status="", last_changed=None, timestamp_opt=None)
 
 
 def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead | None:
@@ -440,7 +363,7 @@ def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead 
     status = row.get("status")
     if not isinstance(status, str) or not status:
         if asked_for is not None:
-            raise OutcomeUnknown(_CUT_OFF)
+            raise OutcomeUnknown(CUT_OFF)
         return None
     if address is None:
         return None
@@ -465,14 +388,14 @@ def parse_time(text: object) -> datetime | None:
         return None
     try:
         time_ = datetime.fromisoformat(text)
-    except ValueError:
+        return time_.replace(tzinfo=UTC) if time_.tzinfo is None else time_.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return time_.replace(tzinfo=UTC) if time_.tzinfo is None else time_.astimezone(UTC)
 
 
 def _webhook(row: Mapping[str, Any]) -> Webhook:
     if not row.get("id"):
-        raise OutcomeUnknown(_CUT_OFF)
+        raise OutcomeUnknown(CUT_OFF)
     events, sources = row.get("events"), row.get("sources")
     return Webhook(
         id=_text(row, "id"),
@@ -480,109 +403,6 @@ def _webhook(row: Mapping[str, Any]) -> Webhook:
         signing_secret=_text(row, "signing_secret") or None,
         events=events if isinstance(events, dict) else {},
         sources=sources if isinstance(sources, dict) else {},
-    )
-
-
-# Reading errors
-
-
-def _classified(problem: Mapping[str, Any]) -> MailchimpError:
-    """The error of ours that a problem document, or an answer without one, stands for."""
-    response: requests.Response = problem["response"]
-    status, title = response.status_code, str(problem.get("title", ""))[:100]
-    has_document = "title" in problem or "detail" in problem
-    if status == 401 or (status == 403 and "Disabled" in title):
-        return KeyRefused(
-            "Mailchimp refused the API key: it is wrong, was revoked, belongs to another data "
-            "centre, or its account is deactivated. Make a new key in Mailchimp (Profile → Extras → "
-            "API keys) and enter it here.",
-            status=status,
-            title=title,
-        )
-    if status == 429 or (status == 403 and not has_document):
-        # A body-less 403 is the firewall in front of the API, not a revoked key.
-        return TryLater(
-            "Mailchimp asks us to slow down. It will be tried again in a little while.",
-            status=status,
-            title=title,
-        )
-    if status == 403:
-        return PermissionDenied(
-            "The API key's user may not do this at Mailchimp. Use a key of an owner, an admin or a "
-            "manager.",
-            status=status,
-            title=title,
-        )
-    if status == 404:
-        return NotFound("Mailchimp doesn't have this any more.", status=404, title=title)
-    if status == 400 and has_document:
-        return _refusal(str(problem.get("detail", "")), title, problem)
-    if 400 <= status < 500 and has_document:
-        return RequestRefused(
-            f"Mailchimp did not accept a request ({status}).", status=status, title=title
-        )
-    return OutcomeUnknown(
-        f"Mailchimp has a problem of its own ({status}). It will be tried again.",
-        status=status,
-        title=title,
-    )
-
-
-#: What a 400 says, by a word in its title or detail: our class of it and the words for people.
-_REFUSALS: tuple[tuple[str, str, str], ...] = (
-    (
-        "forgotten",
-        "forgotten",
-        "This address was permanently deleted at Mailchimp. Only the person can come back, through "
-        "the list's sign-up form.",
-    ),
-    (
-        "permanently deleted",
-        "forgotten",
-        "This address was permanently deleted at Mailchimp. Only the person can come back, through "
-        "the list's sign-up form.",
-    ),
-    (
-        "compliance",
-        "compliance",
-        "The person unsubscribed at Mailchimp, bounced, or is under review. Only they can come back, "
-        "by a confirmation or through the list's sign-up form.",
-    ),
-    (
-        "signed up to a lot of lists",
-        "too_many_lists",
-        "Mailchimp says that this address signed up to many lists very recently. It is tried again "
-        "in a few days.",
-    ),
-    (
-        "fake or invalid",
-        "fake",
-        "Mailchimp takes this address for fake or invalid. Correct the customer's address.",
-    ),
-    ("member exists", "exists", "Mailchimp has this address already."),
-    ("already a list member", "exists", "Mailchimp has this address already."),
-    (
-        "merge field",
-        "merge_fields",
-        "Mailchimp did not accept the customer's details. Check the merge fields.",
-    ),
-)
-
-
-def _refusal(detail: str, title: str, row: Mapping[str, Any]) -> MemberRefused:
-    text = f"{title} {detail}".lower()
-    for words, reason, message in _REFUSALS:
-        if words in text:
-            return MemberRefused(message, reason=reason, title=title)
-    if row.get("error_code") == "ERROR_CONTACT_EXISTS":
-        return MemberRefused("Mailchimp has this address already.", reason="exists", title=title)
-    if row.get("field") or row.get("errors"):
-        message = "Mailchimp did not accept the customer's details. Check the merge fields."
-        return MemberRefused(message, reason="merge_fields", title=title)
-    return MemberRefused(
-        "Mailchimp refused this address. Check whether it is written correctly.",
-        reason="invalid",
-        title=title,
     )
 
 

@@ -16,10 +16,10 @@ from .errors import ConfigError
 PREFIX = "MAILCHIMP_OPTIN_"
 
 
-def _key(doc: str, default: Any = MISSING) -> Any:
+def _key(doc: str, default: Any = MISSING, *, secret: bool = False) -> Any:
     if default is MISSING:
-        return field(metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
+        return field(metadata={"doc": doc}, repr=not secret)
+    return field(default=default, metadata={"doc": doc}, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +28,13 @@ class Config:
 
     ENCRYPTION_KEYS: tuple[str, ...] = _key(
         "Fernet keys that encrypt API keys and signing secrets, newest first. Make one with "
-        "`python -m flask_mailchimp_optin.vault`. Required."
+        "`python -m flask_mailchimp_optin`. Required.",
+        secret=True,
     )
     REDIS_URL: str = _key(
-        "Redis for RQ: redis://, rediss:// (TLS) or unix://.", "redis://127.0.0.1:6379/0"
+        "Redis for RQ: redis://, rediss:// (TLS) or unix://.",
+        "redis://127.0.0.1:6379/0",
+        secret=True,
     )
     QUEUE: str = _key("Name of the RQ queue.", "mailchimp_optin")
     PUBLIC_URL: str | None = _key(
@@ -85,7 +88,7 @@ def _require_keys(given: Mapping[str, Any]) -> None:
     if not given.get("ENCRYPTION_KEYS"):
         raise ConfigError(
             f"{PREFIX}ENCRYPTION_KEYS is not set. API keys are stored encrypted only. Make a key "
-            "with `python -m flask_mailchimp_optin.vault`, keep it outside the code and the "
+            "with `python -m flask_mailchimp_optin`, keep it outside the code and the "
             f"database, and set {PREFIX}ENCRYPTION_KEYS = [key]."
         )
 
@@ -103,8 +106,9 @@ def _check_type(key: Field[Any], value: Any) -> None:
     types, words = _CHECKS[str(key.type)]
     wrong_items = isinstance(value, tuple) and not all(isinstance(v, str) for v in value)
     if not isinstance(value, types) or isinstance(value, bool) or wrong_items:
-        kind = type(value).__name__
-        raise ConfigError(f"{PREFIX}{key.name} must be {words}, but is of type {kind}.")
+        strange = next((v for v in value if not isinstance(v, str)), "") if wrong_items else value
+        kind = f"{'holds' if wrong_items else 'is'} {type(strange).__name__}"
+        raise ConfigError(f"{PREFIX}{key.name} must be {words}, but {kind}.")
 
 
 def _check_values(config: Config) -> None:
@@ -122,10 +126,23 @@ def _check_values(config: Config) -> None:
         raise ConfigError(f"{PREFIX}URL_PREFIX must look like /integrations/mailchimp.")
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", config.QUEUE):
         raise ConfigError(f"{PREFIX}QUEUE may hold letters, digits and _ . : - only.")
-    if not config.REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigError(f"{PREFIX}REDIS_URL must start with redis://, rediss:// or unix://.")
+    _check_redis_url(config.REDIS_URL)
     for name in ("PUBLIC_URL", "API_URL"):
         _check_url(name, getattr(config, name))
+
+
+def _check_redis_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("redis", "rediss", "unix")
+        _ = parts.port
+    except ValueError:
+        good = False
+    if not good or not url.isprintable():
+        raise ConfigError(
+            f"{PREFIX}REDIS_URL must look like redis://127.0.0.1:6379/0, with redis://, rediss:// "
+            "or unix:// at its start."
+        )
 
 
 def _check_url(name: str, url: str | None) -> None:
@@ -133,10 +150,11 @@ def _check_url(name: str, url: str | None) -> None:
         return
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and not parts.username
+        good = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
         _ = parts.port  # raises ValueError for a port that is no number
     except ValueError:
         good = False
+    good = good and url.isprintable() and " " not in url  # urlsplit drops line ends silently
     if not good or parts.query or parts.fragment:
         raise ConfigError(f"{PREFIX}{name} must be a plain http(s) address without a password.")
     if name == "API_URL" and not parts.path.endswith("/3.0/"):

@@ -280,8 +280,11 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
         }
         if other_master:
             values["epoch"] = table.c.epoch + 1
-        if settings.enabled and not connection.enabled:
-            values["last_daily_on"] = _today(services, settings)
+        times = (settings.daily_at, settings.daily_zone)
+        newly = settings.enabled and not connection.enabled
+        if newly or times != (connection.daily_at, connection.daily_zone):
+            # The next one is the next time the clock says so.
+            values["last_daily_on"] = reconcile.scheduled_day(*times, services.now())
         tx.execute(update(table).where(table.c.id == connection.id).values(**values))
         if other_master or not settings.enabled:
             runs.cancel_all(tx, services, connection.id, "The settings were changed.")
@@ -314,11 +317,6 @@ def _check(settings: Settings) -> None:
             "Choose a master list before enabling the integration. If there is none, create an "
             "audience in Mailchimp, then refresh and store the lists."
         )
-
-
-def _today(services: Services, settings: Settings) -> str:
-    """The initial sync stands for today's daily one."""
-    return services.now().astimezone(ZoneInfo(settings.daily_zone)).date().isoformat()
 
 
 def _master_id(

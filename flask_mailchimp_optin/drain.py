@@ -113,46 +113,48 @@ def drain(services: Services, connection_id: int, owner: str, *, budget_s: float
         if lease is None:
             return False  # somebody else is at it, and looks again after giving the lease back
         try:
-            more = _work_off(services, lease, deadline)
+            pieces = _work_off(services, lease, deadline)
         except LeaseLost:
             logger.info("a lease was lost", extra={"connection": connection_id})
-            more = True
+            pieces = 1
         finally:
             leases.release(services, lease)
-        if time.monotonic() >= deadline:
-            return more
-        # Who came while we held the lease went away again: look once more.
-        if connection_id not in connections_with_work(services):
+        # Who came while we held the lease went away again: look once more. What could not be done
+        # in a whole round waits for the next sweep.
+        if not pieces or connection_id not in connections_with_work(services):
             return False
+        if time.monotonic() >= deadline:
+            return True
 
 
-def _work_off(services: Services, lease: Lease, deadline: float) -> bool:
+def _work_off(services: Services, lease: Lease, deadline: float) -> int:
+    """Pieces of work until nothing is due or the time is up; how many, at least one if it can be."""
     client: Client | None = None
+    pieces = 0
     try:
-        while time.monotonic() < deadline:
+        while not pieces or time.monotonic() < deadline:
             with services.begin() as tx:
                 connection = services.connection(tx, lease.connection_id)
                 run = runs.current(tx, services, lease.connection_id)
             if connection is None:
-                return False
+                return 0
             hold = reconcile.is_reading_first(run)
-            if absorb(services, lease, connection, hold_yeses=hold):
-                continue
-            if answer_rings(services, lease):
+            if absorb(services, lease, connection, hold_yeses=hold) or answer_rings(services, lease):
+                pieces += 1
                 continue
             if not _may_send(services, connection):
-                return False
+                break
             if client is None:
                 client = services.client(connection)
             if not _speak(services, lease, connection, client):
-                return False
-        return True
+                break
+            pieces += 1
     except CannotDecrypt as error:
         _suspend(services, lease, str(error))
-        return False
     finally:
         if client is not None:
             client.close()
+    return pieces
 
 
 def _speak(services: Services, lease: Lease, connection: Row[Any], client: Client) -> bool:

@@ -78,9 +78,10 @@ def days(services: Services, tenant: str, number: int = 30) -> list[Day]:
         .where(table.c.tenant == tenant, table.c.recorded_at >= starts[0])
         .subquery()
     )
-    query = select(rows.c.day, rows.c.value, func.count()).group_by(rows.c.day, rows.c.value)
+    query = select(rows.c.day, rows.c.value, func.count().label("number"))
+    query = query.group_by(rows.c.day, rows.c.value)
     with services.begin() as tx:
-        found = {(int(day), bool(value)): int(n) for day, value, n in tx.rows(query)}
+        found = {(int(row.day), bool(row.value)): int(row.number) for row in tx.rows(query)}
     return [
         Day(day=start.date(), yes=found.get((i, True), 0), no=found.get((i, False), 0))
         for i, start in enumerate(starts)

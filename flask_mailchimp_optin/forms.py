@@ -31,13 +31,13 @@ def zones() -> tuple[str, ...]:
     return ("UTC", *sorted(names))
 
 
-class ConnectForm(FlaskForm):
+class ConnectForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """The API key. A password field: what was typed never comes back in a page."""
 
     api_key = PasswordField("API key", [InputRequired("Enter an API key.")])
 
 
-class SettingsForm(FlaskForm):
+class SettingsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """Everything else that an administrator chooses."""
 
     enabled = BooleanField("Enable the integration")
@@ -101,7 +101,7 @@ class SettingsForm(FlaskForm):
         )
 
 
-class DisconnectForm(FlaskForm):
+class DisconnectForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """Disconnecting needs a tick, so that nobody does it by a slip."""
 
     confirm = BooleanField(

@@ -87,9 +87,21 @@ def _ensure(services: Services, client: Client, audience: Row[Any]) -> str | Non
         elif hook.id == audience.webhook_id or hook.url.startswith(base):
             # Changed by somebody, or left by a registration that was cut off: its token is lost.
             client.remove_webhook(audience.list_id, hook.id)
-    if not there:
+    if there:
+        _end_overlap(services, audience)
+    else:
         register(services, client, audience)
     return None
+
+
+def _end_overlap(services: Services, audience: Row[Any]) -> None:
+    """A day after a rotation nothing comes with the token and the secret before any more."""
+    if audience.token_hash_before is None:
+        return
+    sealed = audience.sealed_secret
+    if sealed is not None:
+        sealed = _seal(services, audience, signing_secrets(services, audience)[:1])
+    _write(services, audience.id, token_hash_before=None, sealed_secret=sealed)
 
 
 def _as_registered(hook: Webhook) -> bool:
@@ -110,9 +122,25 @@ def register(services: Services, client: Client, audience: Row[Any]) -> None:
         token_hash_before=audience.token_hash,
     )
     hook = client.register_webhook(audience.list_id, url)
-    secret = hook.signing_secret
-    sealed = services.vault.seal(secret, f"webhook:{audience.id}") if secret else None
+    sealed = None
+    if hook.signing_secret:
+        before = signing_secrets(services, audience)[:1]
+        sealed = _seal(services, audience, [hook.signing_secret, *before])
     _write(services, audience.id, webhook_id=hook.id, sealed_secret=sealed)
+
+
+def signing_secrets(services: Services, audience: Row[Any]) -> list[str]:
+    """The secrets that sign the audience's rings, newest first; two during rotation.
+
+    :raises CannotDecrypt: their encryption key is missing.
+    """
+    if audience.sealed_secret is None:
+        return []
+    return services.vault.open(audience.sealed_secret, f"webhook:{audience.id}").split("\n")
+
+
+def _seal(services: Services, audience: Row[Any], secrets: list[str]) -> str:
+    return services.vault.seal("\n".join(secrets), f"webhook:{audience.id}")
 
 
 def remove(services: Services, client: Client, audience: Row[Any]) -> None:

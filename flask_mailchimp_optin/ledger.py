@@ -95,9 +95,12 @@ def truncate_ip(ip: str | None, how: str) -> str | None:
     if ip is None or how == "off":
         return None
     try:
-        address = ipaddress.ip_address(ip)
+        # A link-local address may carry its interface: "fe80::1%eth0".
+        address = ipaddress.ip_address(ip.partition("%")[0])
     except ValueError:
         return None
+    # A server that listens on IPv6 shows 192.0.2.7 as ::ffff:192.0.2.7.
+    address = getattr(address, "ipv4_mapped", None) or address
     if how == "full":
         return str(address)
     bits = 24 if address.version == 4 else 48

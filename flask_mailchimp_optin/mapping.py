@@ -7,10 +7,13 @@ pure modules, never Flask.
 from __future__ import annotations
 
 import json
+import math
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from inspect import getattr_static
 from typing import Any
 
 from sqlalchemy import MetaData, Table, inspect, select, tuple_
@@ -23,8 +26,9 @@ from .errors import BadAddress, ConfigError
 #: An attribute's name, or a callable that takes the customer.
 Source = str | Callable[[Any], Any]
 
+_TAG = re.compile(r"(?=.*[A-Z0-9])[A-Z0-9_]+", re.ASCII)  # a merge tag
 _CHUNK = 500  # SQLite and others limit the number of bound values in one statement
-_TEXT_LIMIT = 255  # bytes that a Mailchimp text merge field keeps
+_TEXT_LIMIT = 255  # characters that a Mailchimp text merge field keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,7 @@ class BoundMapping:
             raise ConfigError(
                 "mapping.opt_in must be an attribute's name: the box is written, not only read."
             )
+        self._check_kinds()
         for name in self._names():
             if not hasattr(self.model, name):
                 raise ConfigError(
@@ -111,7 +116,12 @@ class BoundMapping:
                     "Did you mean another name, or a callable that takes the customer?"
                 )
         for tag in self.mapping.merge_fields:
-            if not tag.isascii() or not tag.replace("_", "").isalnum() or tag != tag.upper():
+            if (
+                not isinstance(tag, str)
+                or not tag.isascii()
+                or not tag.replace("_", "").isalnum()
+                or tag != tag.upper()
+            ):
                 raise ConfigError(f"{tag!r} is not a Mailchimp merge tag such as FNAME or MMERGE6.")
         self._check_opt_in()
         for column in self.mapper.primary_key:
@@ -120,7 +130,30 @@ class BoundMapping:
                     f"The primary key column {column.name!r} is neither a number, a text nor a UUID."
                 )
 
+    def _check_kinds(self) -> None:
+        m = self.mapping
+        if not isinstance(m.merge_fields, Mapping):
+            raise ConfigError("mapping.merge_fields must be a dictionary: merge tag to attribute.")
+        for name in ("tags", "depends_on"):
+            if isinstance(getattr(m, name), str):
+                raise ConfigError(f"mapping.{name} must be several names: ('A name',), not a text.")
+        named = {"email": m.email, "audience": m.audience, "tenant": m.tenant}
+        named |= {f"merge_fields[{tag!r}]": source for tag, source in m.merge_fields.items()}
+        for name, source in named.items():
+            unset = source is None and name in ("audience", "tenant")
+            if not (unset or callable(source) or (isinstance(source, str) and source)):
+                raise ConfigError(
+                    f"mapping.{name} must be an attribute's name or a callable that takes the "
+                    "customer."
+                )
+
     def _check_opt_in(self) -> None:
+        found = getattr_static(self.model, self.mapping.opt_in)
+        if isinstance(found, property) and found.fset is None:
+            raise ConfigError(
+                f"{self.model.__name__}.{self.mapping.opt_in} can't be set, and the box is written "
+                "too. Give the property a setter."
+            )
         columns = self.mapper.columns
         if self.mapping.opt_in in columns:
             kind = _python_type(columns[self.mapping.opt_in])
@@ -168,7 +201,7 @@ class BoundMapping:
             opt_in=as_box(_value(customer, m.opt_in)),
             list_id=_text_or_none(_value(customer, m.audience)) if m.audience else None,
             merge_fields={t: _merge_value(_value(customer, s)) for t, s in m.merge_fields.items()},
-            tags=tuple(str(tag) for tag in tags if str(tag).strip()),
+            tags=tuple(str(tag) for tag in tags or () if str(tag).strip()),
         )
 
     def tenant_of(self, customer: Any) -> str:
@@ -278,7 +311,7 @@ def _merge_value(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return {str(k): str(v) for k, v in value.items() if v is not None}
+        return {str(k): _plain_text(v) for k, v in value.items() if v is not None}
     if isinstance(value, bool):
         return "Yes" if value else "No"
     if isinstance(value, datetime):
@@ -286,6 +319,10 @@ def _merge_value(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, int | float):
-        return value
+        return value if math.isfinite(value) else ""  # JSON has no NaN
+    return _plain_text(value)
+
+
+def _plain_text(value: Any) -> str:
     text = "".join(c for c in str(value) if c >= " " or c in "\t\n").strip()
     return text.encode("utf-8", "ignore").decode()[:_TEXT_LIMIT]

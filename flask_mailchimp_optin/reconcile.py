@@ -30,17 +30,24 @@ _PAGE = 1000
 _OVERLAP = timedelta(minutes=10)
 
 
-def due_daily(connection: Row[Any], now: datetime) -> str | None:
-    """The date, in the connection's zone, of the daily sync that is due; None if it was done.
+def scheduled_day(daily_at: str, zone: str, now: datetime) -> str:
+    """The date, in that zone, of the last daily sync that should have begun by now.
 
+    :param daily_at: ``HH:MM``.
     :param now: aware UTC.
     """
-    here = now.astimezone(ZoneInfo(connection.daily_zone))
+    here = now.astimezone(ZoneInfo(zone))
     day = here.date()
-    if here.strftime("%H:%M") < connection.daily_at:
-        day -= timedelta(days=1)  # yesterday's, if nobody was there to do it
+    if here.strftime("%H:%M") < daily_at:
+        day -= timedelta(days=1)
+    return day.isoformat()
+
+
+def due_daily(connection: Row[Any], now: datetime) -> str | None:
+    """The date of the daily sync that is due; None if it was done. One that was missed counts."""
+    day = scheduled_day(connection.daily_at, connection.daily_zone, now)
     last = connection.last_daily_on
-    return day.isoformat() if last is None or last < day.isoformat() else None
+    return day if last is None or last < day else None
 
 
 def plan_daily(services: Services, lease: Lease, connection: Row[Any]) -> bool:

@@ -54,7 +54,9 @@ def due(services: Services, *, enabled: bool, daily: bool, run_id: int | None) -
     """
     table = services.tables.contact
     nos = and_(table.c.wanted.is_(False), table.c.decided_version > table.c.settled_version)
-    turn = and_(table.c.due_at.isnot(None), table.c.due_at <= services.now())
+    audiences = services.tables.audience
+    there = select(audiences.c.id).where(audiences.c.gone_at.is_(None))
+    turn = and_(table.c.due_at <= services.now(), table.c.audience_id.in_(there))
     if not enabled:
         return and_(turn, nos)
     if daily:
@@ -85,8 +87,7 @@ def _pick(
     table, audiences = services.tables.contact, services.tables.audience
     query = (
         select(table)
-        .join(audiences, audiences.c.id == table.c.audience_id)
-        .where(table.c.connection_id == connection_id, audiences.c.gone_at.is_(None), condition)
+        .where(table.c.connection_id == connection_id, condition)
         # A no goes ahead of everything; then whoever has waited longest.
         .order_by(table.c.wanted.is_(None), table.c.wanted, table.c.due_at, table.c.id)
     )

@@ -1,7 +1,7 @@
 """Encryption of API keys and signing secrets, and hashes of webhook tokens.
 
 One outside thing: ``cryptography``. A secret is bound to its purpose and owner: a ciphertext moved to
-another tenant's row is refused. Run as a module it prints a new key.
+another tenant's row is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Vault:
         except ValueError:
             raise ConfigError(
                 "MAILCHIMP_OPTIN_ENCRYPTION_KEYS holds something that is not a Fernet key. Make one "
-                "with `python -m flask_mailchimp_optin.vault`."
+                "with `python -m flask_mailchimp_optin`."
             ) from None
         self._pepper = hashlib.sha256(b"mailchimp-optin:" + keys[-1].encode()).digest()
 
@@ -53,7 +53,7 @@ class Vault:
                 "A stored Mailchimp secret can't be decrypted. Put the encryption key that was in use "
                 "back into MAILCHIMP_OPTIN_ENCRYPTION_KEYS, or connect again."
             ) from None
-        if not hmac.compare_digest(str(sealed_for), owner):
+        if not hmac.compare_digest(str(sealed_for).encode(), owner.encode()):
             raise CannotDecrypt("A stored Mailchimp secret belongs to another connection.")
         return str(secret)
 
@@ -75,7 +75,3 @@ def new_token() -> str:
 def token_hash(token: str) -> str:
     """What the database keeps of a webhook token. Unkeyed on purpose: the token is random enough."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-if __name__ == "__main__":
-    print(new_key())

@@ -79,9 +79,9 @@ def _free_port() -> int:
 
 
 def _start(program: Path, port: int, folder: str) -> subprocess.Popen[bytes]:
-    settings = f"--port {port} --bind {_HOST} --appendonly no --daemonize no --dir {folder} --save"
-    return subprocess.Popen(
-        [str(program), *settings.split(), ""],
+    settings = f"--port {port} --bind {_HOST} --appendonly no --daemonize no --save".split()
+    return subprocess.Popen(  # noqa: S603  # the program that we looked for
+        [program, *settings, ""],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

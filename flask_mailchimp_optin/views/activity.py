@@ -55,8 +55,8 @@ def activity() -> str:
         attention_count=standing.attention_count(services, tenant),
         days=figures.days(services, tenant),
         lists=figures.lists(services, tenant),
-        rings=figures.rings(services, tenant),
-        latest=figures.latest(services, tenant),
+        rings=figures.rings(services, tenant, 10),
+        latest=figures.latest(services, tenant, 5),
     )
 
 
@@ -79,9 +79,28 @@ def _syncs(services: Services, tenant: str) -> Syncs:
     return Syncs(running=running, waiting=waiting, past=past)
 
 
-def _grouped(found: list[Attention]) -> list[tuple[str, list[Attention]]]:
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Customers that need attention for the same reason.
+
+    :param text: why, and what to do, if that is the same for all of them.
+    """
+
+    reason: str
+    text: str | None
+    members: tuple[Attention, ...]
+
+
+def _grouped(found: list[Attention]) -> list[Group]:
     in_order = sorted(found, key=lambda one: one.reason)
-    return [(reason, list(some)) for reason, some in groupby(in_order, lambda one: one.reason)]
+    return [
+        _group(reason, tuple(some)) for reason, some in groupby(in_order, lambda one: one.reason)
+    ]
+
+
+def _group(reason: str, members: tuple[Attention, ...]) -> Group:
+    texts = {one.text for one in members}
+    return Group(reason=reason, text=texts.pop() if len(texts) == 1 else None, members=members)
 
 
 @pages.post("/activity/sync")

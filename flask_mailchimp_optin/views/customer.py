@@ -42,14 +42,10 @@ def customer(key: str) -> str:
     if not decisions and present is None:
         abort(404)
     address, state = present or (None, None)
-    return render(
-        "customer.html", key=key, decisions=decisions, address=address, standing=state
-    )
+    return render("customer.html", key=key, decisions=decisions, address=address, standing=state)
 
 
-def _present(
-    services: Services, tenant: str, key: str
-) -> tuple[str | None, CustomerState] | None:
+def _present(services: Services, tenant: str, key: str) -> tuple[str | None, CustomerState] | None:
     """The customer's address and state; None if this tenant has no such customer."""
     mapping = services.mapping
     try:

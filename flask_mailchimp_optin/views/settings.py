@@ -14,6 +14,7 @@ from .. import connect
 from ..connect import ListChanges, Overview
 from ..errors import MailchimpError, RefusedInput
 from ..forms import ConnectForm, DisconnectForm, SettingsForm, zones
+from ..services import Services
 from .guard import pages
 from .show import attempt, here, render
 
@@ -93,7 +94,7 @@ def repair_webhooks() -> Response:
     return redirect(url_for(".settings", _anchor="lists"), 303)
 
 
-def _repair(services: connect.Services, tenant: str) -> None:
+def _repair(services: Services, tenant: str) -> None:
     connect.repair_webhooks(services, tenant)
     flash("The webhooks are checked now, and mended where they have to be.", "success")
 

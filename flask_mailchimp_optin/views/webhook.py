@@ -6,12 +6,13 @@ again. Never 410, which would disable the webhook, and never a 5xx for what a st
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from .. import hooks, inbound, state
 from ..services import Services
@@ -22,11 +23,18 @@ hook = Blueprint("mailchimp_optin_webhook", "flask_mailchimp_optin")
 
 
 @hook.url_value_preprocessor
-def _exempt_from_csrf(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
-    """Mailchimp has no CSRF token. It runs before CSRFProtect looks, whoever was set up first."""
+def _before_the_host_looks(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Runs before any ``before_request``, CSRFProtect's and the host's, whoever was set up first.
+
+    Mailchimp has no CSRF token. The raw bytes are read here, because they are gone once somebody has
+    touched ``request.form``; and only here a limit still counts: forms have none of their own.
+    """
     protect = current_app.extensions.get("csrf")
     if protect is not None:
         protect.exempt(hook)
+    request.max_content_length = MAX_BODY
+    with suppress(HTTPException, OSError):  # the view meets the same error, and answers it
+        request.get_data(cache=True)
 
 
 def _answer(status: int, text: str) -> Response:
@@ -45,9 +53,8 @@ def check(token: str) -> Response:
 @hook.post("/<token>")
 def ring(token: str) -> Response:
     """Somebody did something at Mailchimp: remember to look."""
-    request.max_content_length = MAX_BODY  # urlencoded bodies have no limit of their own
     try:
-        body = request.get_data(cache=False, parse_form_data=False)
+        body = request.get_data()
     except RequestEntityTooLarge:
         return _answer(413, "too large")
     except ClientDisconnected:
@@ -88,8 +95,8 @@ def _verified(services: Services, audience: Row[Any], body: bytes) -> str | None
     if audience.sealed_secret is None:
         return "token"
     try:
-        secret = services.vault.open(audience.sealed_secret, f"webhook:{audience.id}")
+        secrets = hooks.signing_secrets(services, audience)
     except CannotDecrypt:
         return None
     header = request.headers.get("X-Mailchimp-Signature", "")
-    return "signature" if signature_holds(header, body, [secret], services.now()) else None
+    return "signature" if signature_holds(header, body, secrets, services.now()) else None

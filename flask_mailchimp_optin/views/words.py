@@ -46,56 +46,25 @@ SOURCES = {
     "shared address": "with another customer who has the same address",
     "found in the database": "found changed in the database",
 }
-#: Reason of an :class:`~..standing.Attention`: heading, and what to do about it.
+#: Reason of an :class:`~..standing.Attention`; its text says why and what to do.
 REASONS = {
-    "compliance": (
-        "Unsubscribed themselves",
-        "Mailchimp lets only the person subscribe again. Send them the list’s sign-up form.",
-    ),
-    "forgotten": (
-        "Deleted permanently at Mailchimp",
-        "Only the person can come back. Send them the list’s sign-up form.",
-    ),
-    "bounced": (
-        "Mail bounces",
-        "Correct the customer’s email address here; the new one is sent by itself.",
-    ),
-    "archived": (
-        "Archived at Mailchimp",
-        "Unarchive the contact at Mailchimp, or untick and tick the customer’s checkbox.",
-    ),
-    "fake": (
-        "Address taken for fake",
-        "Correct the customer’s email address here; the new one is sent by itself.",
-    ),
-    "invalid": (
-        "Refused by Mailchimp",
-        "Check the customer’s email address and details, then try again.",
-    ),
-    "exists": ("Already at Mailchimp", "Look at the contact at Mailchimp, then try again."),
-    "too_many_lists": (
-        "Signed up to many lists lately",
-        "Nothing to do: Mailchimp asks for some days’ patience, and it is tried again by itself.",
-    ),
-    "merge_fields": (
-        "Subscribed, but some details refused",
-        "Check the customer’s details against the list’s fields at Mailchimp, then try again.",
-    ),
-    "parked": (
-        "Failed again and again",
-        "Try again. If it fails once more, see the log of the worker.",
-    ),
-    "customer": (
-        "Can’t be sent",
-        "Correct the customer’s details here; the change is sent by itself.",
-    ),
+    "compliance": "Unsubscribed themselves",
+    "forgotten": "Deleted permanently at Mailchimp",
+    "bounced": "Mail bounces",
+    "archived": "Archived at Mailchimp",
+    "fake": "Address taken for fake",
+    "invalid": "Refused by Mailchimp",
+    "exists": "Already at Mailchimp",
+    "too_many_lists": "Signed up to many lists lately",
+    "merge_fields": "Details refused",
+    "parked": "Failed again and again",
+    "customer": "Can’t be sent: correct the customer’s details",
 }
-_OTHER = ("Needs a look", "Check the customer’s details, then try again.")
 
 
-def reason(word: str) -> tuple[str, str]:
-    """A heading and what to do, for a reason of attention."""
-    return REASONS.get(word, _OTHER)
+def reason(word: str) -> str:
+    """A heading for a reason of attention."""
+    return REASONS.get(word, "Needs a look")
 
 
 def source(word: str) -> str:
@@ -105,8 +74,12 @@ def source(word: str) -> str:
 
 def phase(run: Progress) -> str:
     """What a running sync is doing, with figures."""
+    if run.phase == "customers" and not run.customers:
+        return "Looking at the customers"
     if run.phase == "customers":
         return f"Looking at the customers: {run.customers_done:,} of {run.customers:,}"
+    if run.phase == "members" and not run.members:
+        return "Reading the list at Mailchimp"
     if run.phase == "members":
         return f"Reading the list at Mailchimp: {run.members_done:,} of {run.members:,}"
     if run.phase == "plan":
@@ -133,7 +106,7 @@ def coded(text: str) -> Markup:
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return escape(text)
-    return Markup("").join(  # noqa: S704  # every part is escaped
+    return Markup("").join(  # every part is escaped
         Markup("<code>{}</code>").format(part) if i % 2 else escape(part)
         for i, part in enumerate(parts)
     )

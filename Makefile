@@ -1,0 +1,61 @@
+# Everything works on a fresh clone with Python 3.11+ and nothing else: no Redis, no Mailchimp account.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Installed again only when what is to be installed changed.
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-check test lint format types docs bench clean
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: $(DEMO)  ## Run the example application, a Mailchimp sandbox, Redis and a worker (PORT=, SANDBOX_PORT=, SANDBOX=no, PUBLIC_URL=, REDIS_URL=, DEMO_DIR=)
+	@$(BIN)/python -m example_app.demo
+
+demo-check: $(DEMO)  ## Start the same, drive both journeys over HTTP, print what was seen, stop
+	@$(BIN)/python -m example_app.demo --check
+
+test: $(DEV)  ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(DEV)  ## Check style and the layers of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(DEV)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV)  ## Check the types
+	$(BIN)/mypy
+
+docs: $(DOCS)  ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(DEV)  ## Measure
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove what was made, but for .demo
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+
+$(DEMO): setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(DEV): setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
+	@touch $@ $(DEMO)
+
+$(DOCS): setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@

@@ -1,0 +1,234 @@
+"""The initial, daily and manual sync, in business words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from flask_mailchimp_optin import connect, runs, signals
+from tests.house import Customer, Host, db
+
+
+def add_many(host: Host, number: int, **values: Any) -> None:
+    """Customers c0@example.com, c1@example.com, …, written past the listeners."""
+    with host.app.app_context(), db.engine.begin() as connection:
+        table = Customer.__table__
+        rows = [{"mail": f"c{n}@example.com", **values} for n in range(number)]
+        connection.execute(sa.insert(table), rows)
+
+
+def progress(host: Host) -> list[runs.Progress]:
+    with host.app.app_context(), host.services.begin() as tx:
+        connection = connect.find(tx, host.services, "")
+        assert connection is not None
+        return runs.progress(tx, host.services, connection.id)
+
+
+def test_enabling_starts_a_sync_that_shows_its_progress(host: Host) -> None:
+    add_many(host, 30, wants_news=True)
+    host.connect()
+    (run,) = progress(host)
+    assert (run.kind, run.state, run.percent) == ("initial", "done", 100)
+    assert (run.customers, run.customers_done) == (30, 30)
+    assert (run.to_send, run.sent, run.failed) == (30, 30, 0)
+    assert len(host.sandbox.members(host.list_id)) == 30
+
+
+def test_mailchimp_is_read_before_anything_is_sent(host: Host) -> None:
+    list_id = next(iter(host.sandbox.audiences))
+    host.sandbox.add_members(list_id, ["c1@example.com"], status="unsubscribed")
+    host.sandbox.add_members(list_id, ["c2@example.com"], status="archived")
+    host.add("c0@example.com", wants_news=True)
+    left = host.add("c1@example.com", wants_news=True)
+    archived = host.add("c2@example.com", wants_news=True)
+    host.connect()
+    assert host.status("c0@example.com") == "subscribed"
+    assert host.status("c1@example.com") == "unsubscribed"
+    assert host.box(left) is False
+    assert host.status("c2@example.com") == "archived"
+    assert (host.box(archived), host.state(archived)) == (True, "archived")
+    methods = [r.method for r in host.calls("", f"/lists/{list_id}") if "webhooks" not in r.path]
+    assert methods.index("POST") > methods.index("GET")
+
+
+def test_who_subscribed_elsewhere_before_is_ticked(host: Host) -> None:
+    list_id = next(iter(host.sandbox.audiences))
+    host.sandbox.add_members(list_id, ["ada@example.com", "stranger@example.com"])
+    ada = host.add("ada@example.com", wants_news=False)
+    host.connect()
+    assert host.box(ada) is True
+
+
+def test_a_no_of_the_host_stands_in_the_first_sync(host: Host) -> None:
+    list_id = next(iter(host.sandbox.audiences))
+    host.sandbox.add_members(list_id, ["ada@example.com"])
+    host.clock.turn(hours=1)
+    ada = host.add("ada@example.com", wants_news=True)
+    host.change(ada, wants_news=False)  # the ledger has it, though nobody was connected
+    host.connect()
+    assert host.box(ada) is False
+    assert host.status("ada@example.com") == "unsubscribed"
+
+
+def _stopped(host: Host) -> list[int]:
+    list_id = next(iter(host.sandbox.audiences))
+    addresses = [f"c{n}@example.com" for n in range(8)]
+    host.sandbox.add_members(list_id, addresses, status="unsubscribed")
+    add_many(host, 10, wants_news=True)
+    host.app.config["TEST_STOPPED"] = stopped = []  # type: ignore[var-annotated]
+
+    @signals.sync_stopped.connect_via(host.app)
+    def note(_sender: Any, **facts: Any) -> None:
+        stopped.append(facts["run_id"])
+
+    host.app.config["TEST_RECEIVER"] = note
+    host.connect()
+    return stopped
+
+
+def boxes(host: Host) -> list[bool | None]:
+    with host.app.app_context():
+        return list(db.session.scalars(sa.select(Customer.wants_news).order_by(Customer.id)))
+
+
+def test_a_sync_that_would_untick_too_many_waits_for_a_person(host: Host) -> None:
+    object.__setattr__(host.services.config, "STOP_COUNT", 5)
+    stopped = _stopped(host)
+    (run,) = progress(host)
+    assert stopped == [run.run_id]
+    assert (run.state, run.boxes_off) == ("waiting", 8)
+    assert run.message is not None
+    assert "untick 8 customers" in run.message
+    assert boxes(host) == [True] * 10
+    with host.app.app_context():
+        connect.resume_sync(host.services, "")
+    host.work()
+    assert boxes(host) == [False] * 8 + [True] * 2
+    assert progress(host)[0].state == "done"
+
+
+def test_a_stopped_sync_can_be_cancelled(host: Host) -> None:
+    object.__setattr__(host.services.config, "STOP_COUNT", 5)
+    _stopped(host)
+    with host.app.app_context():
+        connect.cancel_sync(host.services, "")
+    host.work()
+    assert progress(host)[0].state == "cancelled"
+    assert boxes(host) == [True] * 10
+
+
+def test_a_preview_counts_and_changes_nothing(connected: Host) -> None:
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.drop_rings(1)
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    add_many(connected, 3, wants_news=True)
+    writes = len([r for r in connected.sandbox.requests if r.method != "GET"])
+    with connected.app.app_context():
+        connect.start_sync(connected.services, "", "preview")
+    connected.work()
+    run = progress(connected)[0]
+    assert (run.kind, run.state) == ("preview", "previewed")
+    assert (run.to_send, run.boxes_off) == (4, 1)
+    assert len([r for r in connected.sandbox.requests if r.method != "GET"]) == writes
+    assert connected.box(ada) is True
+    with connected.app.app_context():
+        connect.start_sync(connected.services, "")
+    connected.work()
+    assert connected.box(ada) is False
+    assert connected.status("c2@example.com") == "subscribed"
+
+
+def test_a_sync_goes_on_where_it_was_cut_off(host: Host) -> None:
+    add_many(host, 1200, wants_news=True)
+    with host.app.app_context():
+        from flask_mailchimp_optin import drain
+
+        overview = connect.connect(host.services, "", host.sandbox.api_key)
+        host.list_id = overview.lists[0].list_id
+        connect.save_settings(
+            host.services, "", connect.Settings(enabled=True, master_list=host.list_id)
+        )
+        seen = []
+        for _ in range(40):  # a worker that dies after every piece of work
+            drain.drain(host.services, 1, "short-lived", budget_s=0.0001)
+            run = progress(host)[0]
+            seen.append((run.customers_done, run.percent, run.sent))
+            if run.state == "done":
+                break
+    assert seen[-1] == (1200, 100, 1200)
+    assert seen == sorted(seen)
+    assert len(seen) > 5
+    assert len(host.calls("POST", f"/lists/{host.list_id}")) - 1 <= 4  # and the webhook's
+
+
+def test_daily_mode_waits_for_its_time_but_a_no_does_not(connected: Host) -> None:
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    now = connected.clock()
+    later = f"{(now.hour + 2) % 24:02}:00"
+    connected.settings(daily=True, daily_at=later)
+    bob = connected.add("bob@example.com", wants_news=True)
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status("ada@example.com") == "unsubscribed"
+    assert connected.status("bob@example.com") is None
+    assert connected.state(bob) == "waiting"
+    connected.clock.turn(days=1)
+    connected.work()
+    assert connected.status("bob@example.com") == "subscribed"
+
+
+def test_a_new_master_list_gets_everybody_and_the_old_one_keeps_them(connected: Host) -> None:
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    other = connected.sandbox.add_audience("Other")
+    with connected.app.app_context():
+        connect.refresh(connected.services, "")
+        connect.store_lists(connected.services, "")
+    connected.settings(master_list=other)
+    connected.work()
+    assert connected.status("ada@example.com", other) == "subscribed"
+    assert connected.status("ada@example.com") == "subscribed"
+    connected.change(ada, wants_news=False)
+    connected.work()
+    # A no reaches the list that they were left in, too.
+    assert connected.status("ada@example.com", other) == "unsubscribed"
+    assert connected.status("ada@example.com") == "unsubscribed"
+
+
+def test_disconnecting_leaves_customers_and_members_and_takes_the_webhook(connected: Host) -> None:
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    assert len(connected.sandbox.webhooks(connected.list_id)) == 1
+    with connected.app.app_context():
+        assert connect.disconnect(connected.services, "") == []
+    assert connected.sandbox.webhooks(connected.list_id) == []
+    assert connected.status("ada@example.com") == "subscribed"
+    assert connected.box(ada) is True
+    assert connected.state(ada) == "not_connected"
+    assert len(connected.history(ada)) == 1
+    for table in ("connection", "audience", "contact", "customer", "sync_run", "webhook_event"):
+        assert connected.rows(table) == [], table
+
+
+def test_the_webhook_is_registered_as_it_must_be(connected: Host) -> None:
+    (hook,) = connected.sandbox.webhooks(connected.list_id)
+    assert hook["events"] == dict.fromkeys(
+        ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign"), True
+    )
+    assert hook["sources"] == {"user": True, "admin": True, "api": False}
+    assert hook["url"].startswith("http://host.example.com/integrations/mailchimp/webhook/")
+
+
+def test_a_webhook_that_was_removed_at_mailchimp_is_repaired_daily(connected: Host) -> None:
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.remove_webhooks(connected.list_id)
+    connected.clock.turn(days=2)
+    connected.work()
+    assert len(connected.sandbox.webhooks(connected.list_id)) == 1
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    assert connected.box(ada) is False

@@ -1,0 +1,143 @@
+"""The configuration: read once, refused at start with a message that names the key and the way out."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+import pytest
+
+from flask_mailchimp_optin.config import PREFIX, Config
+from flask_mailchimp_optin.errors import ConfigError
+from flask_mailchimp_optin.vault import new_key
+
+KEY = new_key()
+
+
+def read(**settings: Any) -> Config:
+    given = {"ENCRYPTION_KEYS": [KEY], **settings}
+    return Config.read({PREFIX + name: value for name, value in given.items()})
+
+
+def test_one_key_is_enough() -> None:
+    config = read()
+    assert config.ENCRYPTION_KEYS == (KEY,)
+    assert (config.QUEUE, config.URL_PREFIX) == ("mailchimp_optin", "/integrations/mailchimp")
+    assert (config.CONNECTIONS, config.TIMEOUT_S, config.EVIDENCE_IP) == (8, 30.0, "truncated")
+
+
+def test_other_peoples_settings_are_left_alone() -> None:
+    settings = {"SECRET_KEY": "x", "MAILCHIMP_API_KEY": "y", f"{PREFIX}ENCRYPTION_KEYS": [KEY]}
+    assert Config.read(settings).ENCRYPTION_KEYS == (KEY,)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Config)])
+def test_every_setting_has_a_sentence_and_only_the_keys_have_no_default(name: str) -> None:
+    field = next(field for field in fields(Config) if field.name == name)
+    assert len(field.metadata["doc"]) > 20
+    assert (field.default is MISSING) == (name == "ENCRYPTION_KEYS")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(None, id="none"),
+        pytest.param([], id="empty-list"),
+        pytest.param("", id="empty-text"),
+    ],
+)
+def test_without_encryption_keys_the_message_says_how_to_make_one(keys: object) -> None:
+    with pytest.raises(ConfigError, match="python -m flask_mailchimp_optin`"):
+        read(ENCRYPTION_KEYS=keys)
+    with pytest.raises(ConfigError, match="ENCRYPTION_KEYS is not set"):
+        Config.read({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        pytest.param("ENCRYPTION_KEYS", KEY, "a list of texts", id="one-key-no-list"),
+        pytest.param("ENCRYPTION_KEYS", [KEY.encode()], "holds bytes", id="key-of-bytes"),
+        pytest.param("ENCRYPTION_KEYS", [KEY, None], "holds NoneType", id="key-none"),
+        pytest.param("CONNECTIONS", "8", "a whole number", id="number-as-text"),
+        pytest.param("CONNECTIONS", 8.0, "a whole number", id="number-with-point"),
+        pytest.param("CONNECTIONS", True, "a whole number", id="yes-for-a-number"),
+        pytest.param("CONNECTIONS", 0, "1 to 10", id="no-connection"),
+        pytest.param("CONNECTIONS", 11, "1 to 10", id="too-many-connections"),
+        pytest.param("TIMEOUT_S", 0, "1 to 120", id="no-time"),
+        pytest.param("TIMEOUT_S", 121.0, "1 to 120", id="too-patient"),
+        pytest.param("TIMEOUT_S", float("nan"), "1 to 120", id="nan"),
+        pytest.param("TIMEOUT_S", None, "a number", id="no-timeout"),
+        pytest.param("STOP_SHARE", 1.01, "0 to 1", id="more-than-all"),
+        pytest.param("STOP_SHARE", 5, "0 to 1", id="percent"),
+        pytest.param("STOP_SHARE", -0.1, "0 to 1", id="less-than-none"),
+        pytest.param("STOP_COUNT", -1, "not negative", id="negative-count"),
+        pytest.param("EVIDENCE_IP", "truncate", "off, truncated or full", id="near-miss"),
+        pytest.param("EVIDENCE_IP", None, "a text", id="evidence-none"),
+        pytest.param("REDIS_TIMEOUT_S", 0, "above 0", id="redis-no-time"),
+        pytest.param("REDIS_TIMEOUT_S", 6, "at most 5", id="redis-patient"),
+        pytest.param("URL_PREFIX", "integrations", "URL_PREFIX", id="prefix-without-slash"),
+        pytest.param("URL_PREFIX", "/a/", "URL_PREFIX", id="prefix-slash-last"),
+        pytest.param("URL_PREFIX", "", "URL_PREFIX", id="prefix-empty"),
+        pytest.param("URL_PREFIX", "/<x>", "URL_PREFIX", id="prefix-converter"),
+        pytest.param("URL_PREFIX", "/a\n", "URL_PREFIX", id="prefix-line-end"),
+        pytest.param("QUEUE", "", "QUEUE", id="queue-empty"),
+        pytest.param("QUEUE", "a b", "QUEUE", id="queue-space"),
+        pytest.param("REDIS_URL", "localhost:6379", "REDIS_URL", id="redis-no-scheme"),
+        pytest.param("REDIS_URL", "http://localhost", "REDIS_URL", id="redis-http"),
+        pytest.param("REDIS_URL", "redis://localhost:port/0", "REDIS_URL", id="redis-port"),
+        pytest.param("REDIS_URL", "redis://localhost\n", "REDIS_URL", id="redis-line-end"),
+        pytest.param("REDIS_URL", None, "REDIS_URL", id="redis-none"),
+        pytest.param("PUBLIC_URL", "crm.example.com", "PUBLIC_URL", id="public-no-scheme"),
+        pytest.param("PUBLIC_URL", "", "PUBLIC_URL", id="public-empty"),
+        pytest.param("PUBLIC_URL", "https://u:p@crm.example.com", "PUBLIC_URL", id="public-user"),
+        pytest.param("PUBLIC_URL", "https://:p@crm.example.com", "PUBLIC_URL", id="public-secret"),
+        pytest.param("PUBLIC_URL", "https://crm.example.com/?a=1", "PUBLIC_URL", id="public-query"),
+        pytest.param("PUBLIC_URL", "https://crm.exam\nple.com", "PUBLIC_URL", id="public-line-end"),
+        pytest.param("PUBLIC_URL", "https://crm.example.com ", "PUBLIC_URL", id="public-space"),
+        pytest.param("PUBLIC_URL", "https://[::1", "PUBLIC_URL", id="public-bracket"),
+        pytest.param("PUBLIC_URL", "ftp://crm.example.com", "PUBLIC_URL", id="public-ftp"),
+        pytest.param("PUBLIC_URL", "https://crm.example.com:x", "PUBLIC_URL", id="public-port"),
+        pytest.param("API_URL", "http://127.0.0.1:4000/", "/3.0/", id="api-no-version"),
+        pytest.param("API_URL", "http://127.0.0.1:4000/3.0", "last slash", id="api-no-slash"),
+        pytest.param("API_URL", "file:///3.0/", "API_URL", id="api-file"),
+        pytest.param("CONECTIONS", 8, "not a setting of ours", id="misspelt"),
+    ],
+)
+def test_a_wrong_value_is_refused_and_the_key_is_named(
+    name: str, value: object, words: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(**{name: value})
+    text = str(refused.value)
+    assert f"{PREFIX}{name}" in text
+    assert words in text
+    assert KEY not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("PUBLIC_URL", "https://crm.example.com", id="site"),
+        pytest.param("PUBLIC_URL", "https://example.com:8443/crm", id="site-below-a-path"),
+        pytest.param("PUBLIC_URL", "http://[2001:db8::1]:8000", id="v6"),
+        pytest.param("API_URL", "http://127.0.0.1:40123/3.0/", id="sandbox"),
+        pytest.param("REDIS_URL", "rediss://user:secret@redis.example.com:6380/1", id="tls"),
+        pytest.param("REDIS_URL", "unix:///run/redis.sock?db=1", id="socket"),
+        pytest.param("TIMEOUT_S", 5, id="whole-seconds"),
+        pytest.param("STOP_SHARE", 0, id="stop-at-once"),
+        pytest.param("STOP_SHARE", 1, id="never-stop"),
+        pytest.param("EVIDENCE_IP", "off", id="no-evidence"),
+        pytest.param("URL_PREFIX", "/m", id="short-prefix"),
+        pytest.param("ENCRYPTION_KEYS", (KEY, new_key()), id="tuple-of-keys"),
+    ],
+)
+def test_a_right_value_is_taken_as_it_is(name: str, value: object) -> None:
+    assert getattr(read(**{name: value}), name) == value
+
+
+def test_the_configuration_shows_no_secret_when_it_is_printed() -> None:
+    config = read(REDIS_URL="redis://:canary@localhost/0")
+    assert KEY not in repr(config)
+    assert "canary" not in repr(config)
+    assert "CONNECTIONS=8" in repr(config)
