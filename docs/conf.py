@@ -15,14 +15,6 @@ version = release = "0.1.0"
 
 extensions = ["sphinx.ext.autodoc", "pallets_sphinx_themes", "reference"]
 exclude_patterns = ["_build"]
-nitpicky = True
-nitpick_ignore_regex = [
-    # Other projects' objects are named as text: no inventory is fetched, so the build needs no network.
-    (r"py:.*", r"(flask|flask_sqlalchemy|blinker|werkzeug|rq|redis|sqlalchemy|collections|datetime)\b.*"),
-    (r"py:.*", r"(Flask|SQLAlchemy|CustomerMapping|datetime|Any|Iterable|Callable|Mapping|Path|Order|Body"
-               r"|How|Rewrite|Clock|JSON|RingRecord|Wsgi|re\..*|typing\..*|contextlib\..*|optional)"),
-    (r"py:.*", r"(Source|flask_mailchimp_optin\..*|.*MailchimpSandbox.*|.*Decision|.*CustomerState)"),
-]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True

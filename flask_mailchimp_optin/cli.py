@@ -18,7 +18,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from . import connect, health, jobs, runs, standing, state, vault
+from . import connect, health, jobs, runs, standing, state
 from .errors import MailchimpOptinError
 from .services import Services
 
@@ -261,12 +261,6 @@ def worker(burst: bool) -> None:
     """Run a worker for our queue: it drains changes, answers rings and sweeps every minute."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     jobs.run_worker(app, burst=burst)
-
-
-@_command("generate-key", with_appcontext=False)
-def generate_key() -> None:
-    """Print a new encryption key for MAILCHIMP_OPTIN_ENCRYPTION_KEYS."""
-    click.echo(vault.new_key())
 
 
 @_command("sandbox", with_appcontext=False)

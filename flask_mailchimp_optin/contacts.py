@@ -177,6 +177,16 @@ def owners(
     return found
 
 
+def records(tx: Transaction, services: Services, keys: list[str]) -> dict[str, Row[Any]]:
+    """What we remember of the customers with these keys, by key."""
+    table = services.tables.customer
+    found: dict[str, Row[Any]] = {}
+    for chunk in chunks(keys):
+        for row in tx.rows(select(table).where(table.c.customer_key.in_(chunk))):
+            found[row.customer_key] = row
+    return found
+
+
 def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
     """Slices short enough for one statement's bound values."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -162,14 +162,14 @@ def _speak(services: Services, lease: Lease, connection: Row[Any], client: Clien
     with services.begin() as tx:
         condition = _condition(tx, services, connection)
     try:
+        # A list's webhook comes before its first member: what people answer there must be heard.
+        if connection.enabled and hooks.check(services, lease, connection, client):
+            return True
         if settle(services, lease, connection, client, condition):
             return True
-        if not connection.enabled:
-            return False
-        return (
+        return connection.enabled and (
             reconcile.step(services, lease, connection, client)
             or reconcile.plan_daily(services, lease, connection)
-            or hooks.check(services, lease, connection, client)
         )
     except (KeyRefused, PermissionDenied) as error:
         _suspend(services, lease, str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -11,8 +11,9 @@ from urllib.parse import quote
 from flask import Flask, current_app, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 
-from . import capture, cli, jobs, ledger, models, standing, state, views
+from . import capture, cli, connect, jobs, ledger, models, standing, state, views
 from .config import Config
+from .connect import ListView
 from .errors import ConfigError
 from .ledger import Decision, Facts, truncate_ip
 from .mapping import BoundMapping, CustomerMapping
@@ -96,6 +97,14 @@ class MailchimpOptin:
     def state_of(self, customer: Any) -> CustomerState:
         """A customer's real state at Mailchimp, for the host's own pages."""
         return standing.state_of(state.current().services, customer)
+
+    def states_of(self, customers: Iterable[Any]) -> dict[str, CustomerState]:
+        """The states of many customers with a handful of queries, by their primary key as text."""
+        return standing.states_of(state.current().services, customers)
+
+    def lists(self, tenant: str = "") -> tuple[ListView, ...]:
+        """The stored lists (audiences), for choosing a customer's own list."""
+        return connect.overview(state.current().services, tenant).lists
 
     def history_of(self, customer: Any) -> list[Decision]:
         """Every decision about a customer, newest first."""

@@ -12,12 +12,22 @@ from typing import Any
 from sqlalchemy import Row, or_, select, update
 
 from .client import EVENTS, Client, Webhook
-from .errors import MailchimpError, MemberRefused, NotFound, RequestRefused
+from .errors import (
+    KeyRefused,
+    MailchimpError,
+    MemberRefused,
+    NotFound,
+    OutcomeUnknown,
+    PermissionDenied,
+    RequestRefused,
+    TryLater,
+)
 from .lease import Lease
 from .services import Services, Transaction
 from .vault import new_token, token_hash
 
 _EVERY = timedelta(hours=24)
+_SOON = timedelta(minutes=2)
 NO_PUBLIC_URL = (
     "Without MAILCHIMP_OPTIN_PUBLIC_URL Mailchimp can't reach this site: changes there come in with "
     "the daily sync only."
@@ -58,11 +68,17 @@ def check(services: Services, lease: Lease, connection: Row[Any], client: Client
         audience = tx.row(_to_check(services, connection))
     if audience is None:
         return False
+    checked_at = services.now()
     try:
         if not audience.is_target:
             remove(services, client, audience)
             return True
         problem = _ensure(services, client, audience)
+    except (KeyRefused, PermissionDenied):
+        raise
+    except (TryLater, OutcomeUnknown) as error:
+        # Soon again; but what is to be sent doesn't wait for a webhook.
+        problem, checked_at = str(error), checked_at - _EVERY + _SOON
     except NotFound:
         problem = "The list is gone at Mailchimp. Refresh the lists and choose another one."
     except (MemberRefused, RequestRefused) as error:
@@ -71,7 +87,7 @@ def check(services: Services, lease: Lease, connection: Row[Any], client: Client
             f"({error.status}). Make sure that it can be reached from the internet; it is tried "
             "again tomorrow, or now with “Repair”."
         )
-    _write(services, audience.id, webhook_checked_at=services.now(), webhook_problem=problem)
+    _write(services, audience.id, webhook_checked_at=checked_at, webhook_problem=problem)
     return True
 
 
@@ -84,7 +100,7 @@ def _ensure(services: Services, client: Client, audience: Row[Any]) -> str | Non
     for hook in client.webhooks(audience.list_id):
         if hook.id == audience.webhook_id and _as_registered(hook) and hook.url.startswith(base):
             there = True
-        elif hook.id == audience.webhook_id or hook.url.startswith(base):
+        elif hook.id == audience.webhook_id or _is_lost(services, hook, base, audience.id):
             # Changed by somebody, or left by a registration that was cut off: its token is lost.
             client.remove_webhook(audience.list_id, hook.id)
     if there:
@@ -92,6 +108,15 @@ def _ensure(services: Services, client: Client, audience: Row[Any]) -> str | Non
     else:
         register(services, client, audience)
     return None
+
+
+def _is_lost(services: Services, hook: Webhook, base: str, audience_id: int) -> bool:
+    """Whether a webhook leads here without being another tenant's."""
+    if not hook.url.startswith(base):
+        return False
+    with services.begin() as tx:
+        owner = by_token(tx, services, hook.url.removeprefix(base))
+    return owner is None or owner.id == audience_id
 
 
 def _end_overlap(services: Services, audience: Row[Any]) -> None:

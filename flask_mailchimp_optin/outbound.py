@@ -154,7 +154,7 @@ def observe(
     if not seen:
         return
     customers = services.mapping.load(tx.session, seen)
-    known = _known(tx, services, list(seen))
+    known = contacts.records(tx, services, list(seen))
     touched: set[tuple[int, str]] = set()
     moves: dict[tuple[int, str], str] = {}
     fresh: list[dict[str, Any]] = []
@@ -223,15 +223,6 @@ def _master_changed(record: Row[Any] | None, values: Mapping[str, Any]) -> bool:
 def _by_id(services: Services, id_: int, statement: Any) -> Any:
     table = services.tables.customer
     return statement(table).where(table.c.id == id_)
-
-
-def _known(tx: Transaction, services: Services, keys: list[str]) -> dict[str, Row[Any]]:
-    table = services.tables.customer
-    found: dict[str, Row[Any]] = {}
-    for chunk in contacts.chunks(keys):
-        for row in tx.rows(select(table).where(table.c.customer_key.in_(chunk))):
-            found[row.customer_key] = row
-    return found
 
 
 def _earlier_decisions(

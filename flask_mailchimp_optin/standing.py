@@ -5,6 +5,7 @@ Reads only. For the host's own pages, the activity page and the commands.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,37 +70,72 @@ _TEXTS = {
 
 def state_of(services: Services, customer: Any) -> CustomerState:
     """A customer's state at Mailchimp, as far as we know it now; asks nobody."""
+    return states_of(services, [customer])[services.mapping.key_of(customer)]
+
+
+def states_of(services: Services, customers: Iterable[Any]) -> dict[str, CustomerState]:
+    """The states of many customers with a handful of queries, by their primary key as text."""
     mapping = services.mapping
+    by_tenant: dict[str, dict[str, Any]] = {}
+    for customer in customers:
+        of_tenant = by_tenant.setdefault(mapping.tenant_of(customer), {})
+        of_tenant[mapping.key_of(customer)] = customer
+    found: dict[str, CustomerState] = {}
     with services.begin() as tx:
-        connection = connect.find(tx, services, mapping.tenant_of(customer))
-        if connection is None:
-            return _plain("not_connected")
-        table = services.tables.customer
-        key = mapping.key_of(customer)
-        record = tx.row(select(table).where(table.c.customer_key == key))
-        waits = _waits(tx, services, key)
-        if record is None:
-            box = mapping.box(customer)
-            return _plain("waiting" if waits or box else "never_asked")
-        if record.problem and record.opt_in:
-            return CustomerState(
-                state="bad_address", text=record.problem, way_out="Correct the customer's details."
-            )
-        if record.audience_id is None or record.address is None:
-            return _plain("never_asked")
-        pair = (record.audience_id, record.address)
-        contact = contacts.find(tx, services, {pair}).get(pair)
-        audiences = services.tables.audience
-        audience = tx.row(select(audiences).where(audiences.c.id == record.audience_id))
+        for tenant, of_tenant in by_tenant.items():
+            connection = connect.find(tx, services, tenant)
+            if connection is None:
+                found |= dict.fromkeys(of_tenant, _plain("not_connected"))
+            else:
+                found |= _states(tx, services, connection, of_tenant)
+    return found
+
+
+def _states(
+    tx: Transaction, services: Services, connection: Row[Any], customers: dict[str, Any]
+) -> dict[str, CustomerState]:
+    records = contacts.records(tx, services, list(customers))
+    pairs = {(r.audience_id, r.address) for r in records.values() if r.audience_id and r.address}
+    known = contacts.find(tx, services, pairs)
+    audiences = services.tables.audience
+    lists = {
+        row.id: row
+        for row in tx.rows(select(audiences).where(audiences.c.connection_id == connection.id))
+    }
+    outbox, waiting = services.tables.outbox, set()
+    for chunk in contacts.chunks(list(customers)):
+        query = select(outbox.c.customer_key).where(outbox.c.customer_key.in_(chunk))
+        waiting |= {row.customer_key for row in tx.rows(query)}
+    return {
+        key: _one_state(
+            records.get(key),
+            known,
+            lists,
+            waits=key in waiting,
+            box=services.mapping.box(customer),
+        )
+        for key, customer in customers.items()
+    }
+
+
+def _one_state(
+    record: Row[Any] | None,
+    known: dict[tuple[int, str], contacts.Contact],
+    lists: dict[int, Row[Any]],
+    *,
+    waits: bool,
+    box: bool | None,
+) -> CustomerState:
+    if record is None:
+        return _plain("waiting" if waits or box else "never_asked")
+    if record.problem and record.opt_in:
+        return CustomerState(
+            state="bad_address", text=record.problem, way_out="Correct the customer's details."
+        )
+    contact = known.get((record.audience_id, record.address))
     if contact is None:
         return _plain("waiting" if waits else "never_asked")
-    return _of_contact(contact, audience, waits=waits)
-
-
-def _waits(tx: Transaction, services: Services, key: str) -> bool:
-    outbox = services.tables.outbox
-    query = select(outbox.c.id).where(outbox.c.customer_key == key).limit(1)
-    return tx.value(query) is not None
+    return _of_contact(contact, lists.get(record.audience_id), waits=waits)
 
 
 def _plain(state: str, as_of: datetime | None = None) -> CustomerState:

@@ -36,9 +36,7 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def host(
-    tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock, redis_url: str
-) -> Iterator[Host]:
+def host(tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock, redis_url: str) -> Iterator[Host]:
     with hosting(tmp_path, sandbox, clock, MAILCHIMP_OPTIN_REDIS_URL=redis_url) as made:
         yield made
 

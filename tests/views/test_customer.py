@@ -81,7 +81,20 @@ def test_a_deleted_customer_keeps_their_decisions(connected: Host, admin: Admin)
 
 @pytest.mark.parametrize(
     "key",
-    ["999", "01", "abc", "9" * 30, "-1", "a/b", "%00", "%FF", "[1", "..%2f..%2fetc", "%0a", "é" * 500],
+    [
+        "999",
+        "01",
+        "abc",
+        "9" * 30,
+        "-1",
+        "a/b",
+        "%00",
+        "%FF",
+        "[1",
+        "..%2f..%2fetc",
+        "%0a",
+        "é" * 500,
+    ],
 )
 def test_an_unknown_customer_is_not_found(connected: Host, admin: Admin, key: str) -> None:
     connected.add("ada@example.com", wants_news=True)

@@ -347,7 +347,9 @@ ACTS = [
 
 class TestWhoMay:
     def test_these_are_all_the_routes(self, host: Host) -> None:
-        rules = [r for r in host.app.url_map.iter_rules() if r.endpoint.startswith("mailchimp_optin.")]
+        rules = [
+            r for r in host.app.url_map.iter_rules() if r.endpoint.startswith("mailchimp_optin.")
+        ]
         acts = {r.rule.removeprefix(ROOT) for r in rules if "POST" in (r.methods or ())}
         pages = {r.rule.removeprefix(ROOT) for r in rules if "GET" in (r.methods or ())}
         assert acts == set(ACTS)
