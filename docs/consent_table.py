@@ -38,6 +38,7 @@ FOUND, NEVER = Host(wanted=True, moved=True), Host(wanted=None)
 SUBSCRIBED, UNSUBSCRIBED, PENDING, CLEANED, ARCHIVED, TRANSACTIONAL, ABSENT = (
     Member(status=status, last_changed=NOON) for status in Status
 )
+BLANK = Memory()
 KNEW_YES, KNEW_NO = Memory(agreed=Agreed.YES), Memory(agreed=Agreed.NO)
 
 
@@ -52,14 +53,12 @@ class Situation:
     story: str
     host: Host
     member: Member
-    memory: Memory = Memory()
+    memory: Memory = BLANK
     always_confirm: bool = False
 
     def row(self) -> tuple[str, str, str, str]:
         """As it stands in the table."""
-        outcome = decide(
-            self.host, self.member, self.memory, always_confirm=self.always_confirm
-        )
+        outcome = decide(self.host, self.member, self.memory, always_confirm=self.always_confirm)
         box = {True: "ticked", False: "unticked", None: "never touched"}[self.host.wanted]
         status = "unknown there" if self.member.status is Status.ABSENT else self.member.status
         return box, str(status), self.story, told(outcome)

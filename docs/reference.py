@@ -38,7 +38,9 @@ def _key(key: Field[Any]) -> str:
 
 def commands() -> str:
     """Every command of ``flask mailchimp`` with its arguments, options and help."""
-    return "\n".join(_command(name, cli.group.commands[name]) for name in sorted(cli.group.commands))
+    return "\n".join(
+        _command(name, cli.group.commands[name]) for name in sorted(cli.group.commands)
+    )
 
 
 def _command(name: str, command: click.Command) -> str:

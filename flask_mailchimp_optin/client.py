@@ -153,6 +153,8 @@ class Client:
     def account(self) -> Account:
         """Whose key it is; the call that tells a good key from a bad one."""
         answer = self._get("", fields="account_id,account_name")
+        if not answer.get("account_id"):
+            raise TryLater(CUT_OFF)
         return Account(name=_text(answer, "account_name"))
 
     def audiences(self) -> list[Audience]:

@@ -436,7 +436,8 @@ def _look_again(tx: Transaction, services: Services, connection: Row[Any], table
         {"tenant": connection.tenant, "customer_key": key, "created_at": services.now()}
         for (key,) in tx.rows(problem)
     ]
-    return tx.execute(insert(services.tables.outbox), rows)
+    tx.execute(insert(services.tables.outbox), rows)
+    return len(rows)  # the driver may not know: psycopg says -1 after many rows
 
 
 def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> None:

@@ -135,7 +135,7 @@ def _in_app(function: Any, *ids: int) -> None:
     if has_app_context():
         function(current_app._get_current_object(), *ids)  # type: ignore[attr-defined]
         return
-    app = ScriptInfo().load_app()
+    app = ScriptInfo(app_import_path=os.environ.get("FLASK_APP")).load_app()
     with app.app_context():
         function(app, *ids)
 

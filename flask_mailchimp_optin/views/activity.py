@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from flask import flash, jsonify, redirect, request, url_for
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from werkzeug.wrappers import Response
 
 from .. import connect, figures, health, runs, standing, state
@@ -58,6 +59,16 @@ def activity() -> str:
         rings=figures.rings(services, tenant, 10),
         latest=figures.latest(services, tenant, 5),
     )
+
+
+@pages.errorhandler(OperationalError)
+@pages.errorhandler(ProgrammingError)
+def _without_tables(error: DBAPIError) -> tuple[str, int]:
+    """A page asked for before the host's database has our tables says so; other errors stay."""
+    found = health.checks(state.current(), "")[0]
+    if found.level != health.ERROR:
+        raise error
+    return render("activity.html", checks=[found], worst=found, overview=None), 503
 
 
 @pages.get("/activity/progress")

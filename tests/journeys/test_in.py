@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from tests.house import Host
@@ -46,7 +48,9 @@ def test_nothing_echoes_back(connected: Host) -> None:
 
 
 @pytest.mark.parametrize("order", ["fifo", "reversed", "shuffled"])
-def test_the_order_of_rings_does_not_matter(connected: Host, order: str) -> None:
+def test_the_order_of_rings_does_not_matter(
+    connected: Host, order: Literal["fifo", "reversed", "shuffled"]
+) -> None:
     ada = connected.add(wants_news=True)
     connected.work()
     box = connected.sandbox

@@ -76,7 +76,7 @@ def _stopped(host: Host) -> list[int]:
     addresses = [f"c{n}@example.com" for n in range(8)]
     host.sandbox.add_members(list_id, addresses, status="unsubscribed")
     add_many(host, 10, wants_news=True)
-    host.app.config["TEST_STOPPED"] = stopped = []  # type: ignore[var-annotated]
+    stopped: list[int] = []
 
     @signals.sync_stopped.connect_via(host.app)
     def note(_sender: Any, **facts: Any) -> None:

@@ -52,6 +52,13 @@ class TestHealth:
         assert "tables named mailchimp_optin_* are missing" in admin.text
         assert "<code>flask db migrate</code>" in admin.page
 
+    def test_so_does_any_other_page(self, host: Host, admin: Admin) -> None:
+        with host.app.app_context():
+            db.drop_all()
+        answer = admin.client.get(f"{ROOT}/")
+        assert answer.status_code == 503
+        assert "tables named mailchimp_optin_* are missing" in answer.get_data(as_text=True)
+
     def test_a_stopped_connection_leads_to_the_settings(
         self, connected: Host, admin: Admin
     ) -> None:

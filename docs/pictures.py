@@ -1,0 +1,69 @@
+"""Takes the documentation's pictures: ``python docs/pictures.py [folder]``.
+
+Starts the demo (example application, worker, Redis, Mailchimp sandbox) on free ports and drives it with
+Chromium as an administrator would. Needs the extras ``demo`` and ``dev``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from example_app.demo.check import free_ports
+from example_app.demo.stage import ADMIN, Plan, Stage, staged
+
+CHROMIUM = Path("/usr/bin/chromium")
+PAGES = "/integrations/mailchimp/"
+SIZE = {"width": 1040, "height": 1180}
+
+
+def main(folder: Path) -> None:
+    """Take all pictures into this folder."""
+    app_port, sandbox_port = free_ports(2)
+    with tempfile.TemporaryDirectory(prefix="pictures-") as files:
+        plan = Plan(folder=Path(files), port=app_port, sandbox_port=sandbox_port)
+        with staged(plan) as stage, sync_playwright() as playwright:
+            own = str(CHROMIUM) if CHROMIUM.exists() else None
+            browser = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
+            page = browser.new_page(viewport=SIZE, device_scale_factor=1.25)  # type: ignore[arg-type]
+            try:
+                _prepare(page, stage)
+                _take(page, stage, folder)
+            finally:
+                browser.close()
+
+
+def _prepare(page: Page, stage: Stage) -> None:
+    """Log in, connect, import customers, enable, and wait until everybody is there."""
+    page.goto(f"{stage.plan.app_url}/login")
+    page.get_by_label("Email").fill(ADMIN)
+    page.get_by_label("Password").fill(stage.password)
+    page.get_by_role("button", name="Log in").click()
+    page.goto(f"{stage.plan.app_url}/customers/")
+    page.get_by_role("button", name="Import").click()
+    page.goto(f"{stage.plan.app_url}{PAGES}")
+    page.get_by_label("API key", exact=True).fill(stage.api_key)
+    page.get_by_role("button", name="Update").click()
+    page.get_by_label("Enable the integration").check()
+    page.get_by_role("button", name="Update", exact=True).click()
+    page.goto(f"{stage.plan.app_url}{PAGES}activity")
+    for _ in range(60):
+        page.reload()
+        if "Last complete sync" in page.inner_text("main") and not page.locator("progress").count():
+            return
+        page.wait_for_timeout(500)
+    page.screenshot(path="/tmp/dia/dbg.png"); print(page.inner_text("main")[:1500])
+    raise SystemExit("The initial sync does not come to its end.")
+
+
+def _take(page: Page, stage: Stage, folder: Path) -> None:
+    for name, address in (("settings", PAGES), ("activity", f"{PAGES}activity")):
+        page.goto(f"{stage.plan.app_url}{address}")
+        page.screenshot(path=folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "_static")

@@ -1,0 +1,167 @@
+"""Real workers, a real Redis: how fast they are, and what happens when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+import pytest
+from redis import Redis
+from rq import Queue
+
+from flask_mailchimp_optin import jobs, state
+from tests.faults.processes import Parts, until
+
+
+def subscribed(parts: Parts, *addresses: str) -> bool:
+    return all(parts.host.status(address) == "subscribed" for address in addresses)
+
+
+def test_a_customer_saved_with_an_idle_worker_is_at_mailchimp_at_once(parts: Parts) -> None:
+    parts.worker()
+    parts.host.add("ada@example.com", wants_news=True)
+    until(lambda: subscribed(parts, "ada@example.com"), within_s=10)
+    until(parts.idle)
+    assert parts.host.rows("outbox") == []
+
+
+def test_a_ring_with_an_idle_worker_reaches_the_box_at_once(parts: Parts) -> None:
+    ada = parts.host.add("ada@example.com", wants_news=True)
+    parts.host.work()
+    parts.worker()
+    parts.host.sandbox.unsubscribe(parts.host.list_id, "ada@example.com")
+    until(lambda: parts.host.box(ada) is False, within_s=10)
+
+
+def _many(parts: Parts, number: int = 40) -> list[str]:
+    from tests.house import Customer, db
+
+    addresses = [f"c{n}@example.com" for n in range(number)]
+    with parts.host.app.app_context():
+        db.session.add_all(Customer(mail=a, wants_news=True) for a in addresses)
+        db.session.commit()
+    return addresses
+
+
+def _caught_in_the_middle(parts: Parts, *, applied: bool) -> tuple[int, int]:
+    """Have a worker hang in the middle of a batch; the pids of the worker and its child.
+
+    :param applied: whether Mailchimp has done what it was asked when the worker dies.
+    """
+    worker = parts.worker()
+    parts.host.sandbox.fail_next(
+        how="hang", delay_s=60.0, path="skip_merge_validation", applied=applied
+    )
+    _many(parts)
+    until(lambda: parts.host.sandbox.connections > 0)
+    (child,) = parts.children(worker)
+    return worker.pid, child
+
+
+@pytest.mark.parametrize("applied", [True, False], ids=["applied", "not-applied"])
+def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(
+    parts: Parts, applied: bool
+) -> None:
+    _, child = _caught_in_the_middle(parts, applied=applied)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: subscribed(parts, *(f"c{n}@example.com" for n in range(40))))
+    until(parts.idle)
+    assert [row.attempts for row in parts.host.rows("contact")] == [0] * 40
+
+
+def test_worker_and_child_killed_leave_the_work_to_the_next_worker(parts: Parts) -> None:
+    worker, child = _caught_in_the_middle(parts, applied=False)
+    os.kill(worker, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
+    parts.run("flask", "mailchimp", "worker")
+    # The dead one's lease (twice the request's time limit) has to run out; a sweep then goes on.
+    until(lambda: _swept(parts) and subscribed(parts, "c0@example.com", "c39@example.com"))
+    statuses = {m["status"] for m in parts.host.sandbox.members(parts.host.list_id).values()}
+    assert statuses == {"subscribed"}
+    assert len(parts.host.sandbox.members(parts.host.list_id)) == 40
+
+
+def _swept(parts: Parts) -> bool:
+    """What cron or a systemd timer does."""
+    sweep = parts.run("flask", "mailchimp", "sweep")
+    return sweep.wait(20) == 0
+
+
+def test_a_flushed_redis_loses_nothing(parts: Parts) -> None:
+    parts.host.add("ada@example.com", wants_news=True)
+    for key in parts.redis.scan_iter(match=f"*{parts.queue}*"):
+        parts.redis.delete(key)
+    assert _swept(parts)
+    assert parts.host.status("ada@example.com") == "subscribed"
+
+
+@pytest.fixture
+def black_hole() -> object:
+    """A server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+
+
+@pytest.mark.parametrize("redis", ["refusing", "black hole"])
+def test_a_commit_succeeds_while_redis_is_down_and_a_sweep_sends_it(
+    parts: Parts, black_hole: str, redis: str
+) -> None:
+    url = black_hole if redis == "black hole" else "redis://127.0.0.1:1/0"
+    here = state.of(parts.host.app)
+    config = here.config
+    object.__setattr__(config, "REDIS_URL", url)
+    broken = jobs.redis_client(config, config.REDIS_TIMEOUT_S)
+    object.__setattr__(here.services, "wake", jobs.Waker(config, broken))
+    begin = time.monotonic()
+    ids = [parts.host.add(f"c{n}@example.com", wants_news=True) for n in range(5)]
+    # RQ's and redis-py's defaults would take 4 s (refused) or a minute (black hole) for each.
+    assert time.monotonic() - begin < 3
+    assert len(parts.host.rows("outbox")) == len(ids)
+    assert _swept(parts)
+    assert subscribed(parts, *(f"c{n}@example.com" for n in range(5)))
+    broken.close()
+
+
+def test_planted_jobs_are_not_run(parts: Parts, tmp_path: object) -> None:
+    mark = f"{tmp_path}/mark"
+    from rq.serializers import JSONSerializer
+
+    planted = Queue(parts.queue, connection=parts.redis, serializer=JSONSerializer)
+    planted.enqueue_call("os.system", args=(f"touch {mark}",))
+    planted.enqueue_call("flask_mailchimp_optin.jobs.run_until_idle", args=("x",))
+    Queue(parts.queue, connection=parts.redis).enqueue_call("os.system", args=(f"touch {mark}",))
+    parts.worker()
+    parts.host.add("ada@example.com", wants_news=True)
+    until(lambda: subscribed(parts, "ada@example.com"))
+    assert not os.path.exists(mark)
+
+
+def test_a_plain_rq_worker_serves_too(parts: Parts) -> None:
+    parts.host.add("ada@example.com", wants_news=True)
+    url = parts.environment["REDIS_URL"]
+    worker = parts.run(
+        "rq.cli", "worker", "--burst", "--url", url, "--serializer", "json", parts.queue
+    )
+    worker.wait(30)
+    assert subscribed(parts, "ada@example.com")
+
+
+def test_a_burst_worker_ends_when_nothing_is_left(parts: Parts) -> None:
+    parts.host.add("ada@example.com", wants_news=True)
+    assert parts.run("flask", "mailchimp", "worker", "--burst").wait(30) == 0
+    assert subscribed(parts, "ada@example.com")
+
+
+def test_nothing_about_anybody_gets_into_redis(parts: Parts) -> None:
+    parts.host.add("canary@example.com", given_name="Canary", wants_news=True)
+    worker = parts.worker()
+    until(lambda: subscribed(parts, "canary@example.com"))
+    assert worker.poll() is None
+    for dump in _everything(parts.redis):
+        assert b"canary" not in dump.lower()
+
+
+def _everything(redis: Redis) -> list[bytes]:
+    return [key + (redis.dump(key) or b"") for key in redis.scan_iter()]

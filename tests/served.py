@@ -1,0 +1,26 @@
+"""The test host as a program of its own, for tests with real worker processes.
+
+``flask --app tests.served:create_app …``; everything comes in by environment variables.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask
+
+from tests.house import make_app
+
+
+def create_app() -> Flask:
+    """The same application as the test's own, in another process."""
+    return make_app(
+        Path(os.environ["TEST_FOLDER"]),
+        os.environ["TEST_SANDBOX_URL"],
+        lambda: datetime.now(UTC),
+        MAILCHIMP_OPTIN_QUEUE=os.environ["TEST_QUEUE"],
+        MAILCHIMP_OPTIN_REDIS_URL=os.environ["REDIS_URL"],
+        MAILCHIMP_OPTIN_TIMEOUT_S=2.0,
+    )

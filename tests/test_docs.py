@@ -1,0 +1,153 @@
+"""The documentation says what the code does, and its examples are code."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from blinker import NamedSignal
+
+from flask_mailchimp_optin import cli, signals
+from flask_mailchimp_optin.config import PREFIX, Config
+from flask_mailchimp_optin.consent import Act, Verb, decide
+from tests.blocks import ROOT, blocks
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.rst"))
+NAMES = [page.name for page in PAGES]
+LINE = re.compile(r"flask (?:--app \S+ )?mailchimp ([a-z-]+)")
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a module of ``docs/``, which is no package."""
+
+    def load(name: str) -> ModuleType:
+        monkeypatch.syspath_prepend(str(DOCS))
+        return importlib.import_module(name)
+
+    return load
+
+
+def test_the_table_of_situations_is_what_the_rule_answers(
+    load: Callable[[str], ModuleType],
+) -> None:
+    consent_table = load("consent_table")
+    written = consent_table.FILE.read_text(encoding="utf-8")
+    assert written == consent_table.table(), "run: python docs/consent_table.py"
+
+
+def test_the_table_shows_every_verb_and_every_act(load: Callable[[str], ModuleType]) -> None:
+    consent_table = load("consent_table")
+    outcomes = [
+        decide(s.host, s.member, s.memory, always_confirm=s.always_confirm)
+        for s in consent_table.SITUATIONS
+    ]
+    assert {outcome.act for outcome in outcomes} == set(Act)
+    assert {outcome.verb for outcome in outcomes} == {None, *Verb}
+
+
+def test_every_configuration_key_is_explained(load: Callable[[str], ModuleType]) -> None:
+    pytest.importorskip("sphinx")
+    text = load("reference").configuration()
+    for key in fields(Config):
+        assert f"``{PREFIX}{key.name}``" in text
+        assert key.metadata["doc"].replace("`", "``") in text
+
+
+def test_every_command_is_explained(load: Callable[[str], ModuleType]) -> None:
+    pytest.importorskip("sphinx")
+    text = load("reference").commands()
+    for name, command in cli.group.commands.items():
+        assert f"``flask mailchimp {name}" in text
+        assert command.help
+        for parameter in command.params:
+            assert all(f"``{option}" in text for option in parameter.opts if option[:2] == "--")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    named = set(LINE.findall(page.read_text(encoding="utf-8")))
+    assert named <= set(cli.group.commands)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_key_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(rf"{PREFIX}([A-Z_]+[A-Z])(?![A-Z_])", text))
+    # The quickstart keeps one key in an environment variable of the host's own.
+    assert named <= {key.name for key in fields(Config)} | {"KEY"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_python_block_is_python(page: Path) -> None:
+    for block in blocks(page, "python"):
+        ast.parse(block)
+
+
+def test_every_signal_is_listed() -> None:
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    names = [name for name, value in vars(signals).items() if isinstance(value, NamedSignal)]
+    assert names
+    assert all(f"``signals.{name}``" in text for name in names)
+
+
+def test_every_module_has_its_place_in_the_layers() -> None:
+    text = (DOCS / "architecture.rst").read_text(encoding="utf-8")
+    layers = text.split("The layers\n")[1].split("The tables\n")[0]
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter", encoding="utf-8")
+    for name in re.findall(r"\w+", contracts["importlinter:contract:layers"]["layers"]):
+        assert re.search(rf"^    .*\b{name}\b", layers, re.MULTILINE), name
+
+
+def test_the_example_of_a_hosts_test_is_one(tmp_path: Path) -> None:
+    """The page on testing, run by pytest in a host of its own."""
+    code = blocks(DOCS / "testing.rst", "python")[0]
+    (tmp_path / "host.py").write_text(textwrap.dedent(HOST), encoding="utf-8")
+    (tmp_path / "test_it.py").write_text(f"from host import *\n{code}", encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:flask\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+HOST = f"""
+    from flask import Flask
+    from flask_sqlalchemy import SQLAlchemy
+    from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
+
+    db = SQLAlchemy()
+
+    class Customer(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+        email = db.Column(db.String(254))
+        marketing_opt_in = db.Column(db.Boolean)
+
+    def create_app(**config):
+        app = Flask(__name__)
+        app.config.update(SECRET_KEY="x", **config)
+        app.config["MAILCHIMP_OPTIN_ENCRYPTION_KEYS"] = {json.dumps(["A" * 43 + "="])}
+        app.config["MAILCHIMP_OPTIN_REDIS_URL"] = "redis://127.0.0.1:1/0"
+        db.init_app(app)
+        mapping = CustomerMapping(email="email", opt_in="marketing_opt_in")
+        MailchimpOptin(app, db, Customer, mapping=mapping, authorize=lambda: True)
+        return app
+"""
