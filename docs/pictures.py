@@ -13,6 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from example_app.demo.check import free_ports
+from example_app.demo.people import Administrator, AtMailchimp
 from example_app.demo.stage import ADMIN, Plan, Stage, staged
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -31,6 +32,7 @@ def main(folder: Path) -> None:
             page = browser.new_page(viewport=SIZE, device_scale_factor=1.25)  # type: ignore[arg-type]
             try:
                 _prepare(page, stage)
+                _live_a_little(page, stage)
                 _take(page, stage, folder)
             finally:
                 browser.close()
@@ -52,11 +54,23 @@ def _prepare(page: Page, stage: Stage) -> None:
     page.goto(f"{stage.plan.app_url}{PAGES}activity")
     for _ in range(60):
         page.reload()
-        if "Last complete sync" in page.inner_text("main") and not page.locator("progress").count():
+        if page.get_by_role("cell", name="Done").count():
             return
         page.wait_for_timeout(500)
-    page.screenshot(path="/tmp/dia/dbg.png"); print(page.inner_text("main")[:1500])
     raise SystemExit("The initial sync does not come to its end.")
+
+
+def _live_a_little(page: Page, stage: Stage) -> None:
+    """Some people leave at Mailchimp, and one signs up there."""
+    page.goto(f"{stage.plan.app_url}{PAGES}")
+    list_id = page.locator("select[name=master_list]").input_value()
+    admin, mailchimp = Administrator(stage.plan.app_url), AtMailchimp(stage.plan.sandbox_url)
+    admin.log_in(ADMIN, stage.password)
+    people = list(admin.customers())
+    for address in [address for _, address, ticked in people if ticked][:5]:
+        mailchimp.act(list_id, address, "Unsubscribe")
+    mailchimp.sign_up(list_id, next(address for _, address, ticked in people if not ticked))
+    page.wait_for_timeout(5000)  # the rings come in, and the boxes follow
 
 
 def _take(page: Page, stage: Stage, folder: Path) -> None:

@@ -268,7 +268,7 @@ class Client:
 
     def webhooks(self, list_id: str) -> list[Webhook]:
         """The list's webhooks, ours and others'."""
-        page = self._get(f"lists/{list_id}/webhooks", count=_PAGE)
+        page = self._get(f"lists/{list_id}/webhooks")
         return [_webhook(row) for row in _rows(page, "webhooks", required=True)]
 
     def register_webhook(self, list_id: str, url: str) -> Webhook:

@@ -476,7 +476,7 @@ def test_no_key_address_or_body_gets_into_a_log(caplog: pytest.LogCaptureFixture
         says(answer(b"canary", "500 X")),
         says(answer(b"canary")),
         says(b"canary\r\n\r\n", close=True),
-        says(HEAD + b"canary without colon\r\nContent-Length: 2\r\n\r\n{}", close=True),
+        says(HEAD + b"no colon\r\nContent-Length: 2\r\n\r\n{}", close=True),
         resets(),
     ]
     for script in scripts:

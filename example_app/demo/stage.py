@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
 from cryptography.fernet import Fernet
@@ -79,9 +78,9 @@ class Stage:
         """
         :raises Broken: something ended that should run.
         """
-        self.processes.check()
-        if not _answers_ping(self.redis):
+        if not _answers_ping(self.redis):  # first: a worker ends without it
             raise Broken("Redis does not answer any more.")
+        self.processes.check()
 
 
 @contextmanager
@@ -103,7 +102,7 @@ def staged(plan: Plan) -> Iterator[Stage]:
             password=kept["password"],
             api_key=kept["api_key"],
             processes=Processes(logs),
-            redis=Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0),
+            redis=_client(redis_url),
         )
         stack.callback(_stop, stage)
         _start(stage, environment)
@@ -124,6 +123,16 @@ def _redis() -> Iterator[str]:
             yield url
     except NoRedisServer as error:
         raise Broken(str(error)) from None
+
+
+def _client(url: str) -> Redis:
+    try:
+        client = Redis.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    except ValueError as error:
+        raise Broken(f"REDIS_URL: {error}.") from None
+    if not _answers_ping(client):
+        raise Broken("No Redis answers at REDIS_URL. Unset it, and the demo starts one of its own.")
+    return client
 
 
 def _require_free_ports(plan: Plan) -> None:
@@ -248,5 +257,7 @@ def _answers_ping(redis: Redis) -> bool:
 
 
 def _works(stage: Stage) -> bool:
-    count: Any = Worker.count(queue=Queue(stage.plan.queue, connection=stage.redis))
-    return bool(count)
+    try:
+        return bool(Worker.count(queue=Queue(stage.plan.queue, connection=stage.redis)))
+    except RedisError:
+        return False

@@ -59,6 +59,9 @@ def ring(token: str) -> Response:
         return _answer(413, "too large")
     except ClientDisconnected:
         return _answer(400, "cut off")
+    if not body and "Transfer-Encoding" in request.headers:
+        # Some servers hand over no body that has no length; 200 would lose the ring.
+        return _answer(411, "length required")
     try:
         audience = _audience(token)
         if audience is None:

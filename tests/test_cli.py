@@ -1,0 +1,129 @@
+"""``flask mailchimp``: what the pages can do, the commands can do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import Result
+
+from flask_mailchimp_optin.testing import MailchimpSandbox
+from tests.house import Host
+
+
+def run(host: Host, *arguments: str, typed: str | None = None) -> Result:
+    return host.app.test_cli_runner().invoke(args=["mailchimp", *arguments], input=typed)
+
+
+def test_connecting_asks_for_the_key_without_showing_it(
+    host: Host, sandbox: MailchimpSandbox
+) -> None:
+    result = run(host, "connect", "--enable", typed=f"{sandbox.api_key}\n")
+    assert result.exit_code == 0, result.output
+    assert "Connected with" in result.output
+    assert sandbox.api_key not in result.output
+    assert "Newsletter" in result.output
+    ada = host.add(wants_news=True)
+    host.work()
+    assert host.state(ada) == "subscribed"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("rubbish", "This is not a Mailchimp API key"),
+        ("0123456789abcdef0123456789abcdef-us6", "Mailchimp refused the API key"),
+        ("0123456789abcdef0123456789abcdef-us1@evil.example", "This is not a Mailchimp API key"),
+    ],
+    ids=["malformed", "wrong", "hostile"],
+)
+def test_a_bad_key_is_one_clear_line(host: Host, key: str, words: str) -> None:
+    result = run(host, "connect", "--api-key", key)
+    assert result.exit_code == 1
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_list_created_later_appears_after_a_refresh(connected: Host) -> None:
+    connected.sandbox.add_audience("Later")
+    assert "Later" not in run(connected, "lists").output
+    refreshed = run(connected, "lists", "--refresh").output
+    assert "new: Later" in refreshed
+    assert "Later" in run(connected, "lists").output
+
+
+def test_status_tells_people_and_machines(connected: Host) -> None:
+    connected.add("not an address", wants_news=True)
+    connected.work()
+    text = run(connected, "status").output
+    assert "enabled" in text
+    assert "initial sync" in text
+    assert "100 %" in text
+    assert "needs attention" in text
+    facts = json.loads(run(connected, "status", "--json").output)
+    assert facts["overview"]["connected"] is True
+    assert facts["syncs"][0]["percent"] == 100
+    assert facts["attention"] == 1
+
+
+def test_status_and_acts_before_connecting_say_what_to_do(host: Host) -> None:
+    assert "Not connected" in run(host, "status").output
+    for command in (["sync"], ["enable"], ["retry"], ["lists", "--refresh"]):
+        result = run(host, *command)
+        assert result.exit_code == 1, command
+        assert "Enter an API key first" in result.output
+
+
+def test_sync_previews_and_starts(connected: Host) -> None:
+    with connected.app.app_context():
+        from tests.house import Customer, db
+
+        db.session.connection().execute(
+            Customer.__table__.insert(), [{"mail": "raw@example.com", "wants_news": True}]
+        )
+        db.session.commit()
+    assert "1 contacts would be looked after" in run(connected, "sync", "--preview").output
+    assert connected.status("raw@example.com") is None
+    assert run(connected, "sync").exit_code == 0
+    assert run(connected, "sweep").exit_code == 0
+    assert connected.status("raw@example.com") == "subscribed"
+
+
+def test_disabling_pauses_and_disconnecting_ends(connected: Host) -> None:
+    assert run(connected, "disable").exit_code == 0
+    connected.add("bob@example.com", wants_news=True)
+    connected.work()
+    assert connected.status("bob@example.com") is None
+    assert run(connected, "enable").exit_code == 0
+    connected.work()
+    assert connected.status("bob@example.com") == "subscribed"
+    assert run(connected, "disconnect", "--yes").exit_code == 0
+    assert connected.sandbox.webhooks(connected.list_id) == []
+
+
+def test_doctor_says_what_is_wrong_and_fails(connected: Host) -> None:
+    result = run(connected, "doctor")
+    assert result.exit_code == 1  # no Redis in this test
+    assert "Redis can't be reached" in result.output
+    assert "Start Redis" in result.output
+    found = json.loads(run(connected, "doctor", "--json").output)
+    assert {c["code"]: c["level"] for c in found}["connection"] == "ok"
+
+
+def test_retry_and_history(connected: Host) -> None:
+    connected.sandbox.refuse("ada@example.com", "Invalid Resource", "looks fake or invalid")
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.accept("ada@example.com")
+    assert "1 will be tried again" in run(connected, "retry").output
+    connected.work()
+    assert connected.state(ada) == "subscribed"
+    assert "yes, code" in run(connected, "history", str(ada)).output
+
+
+def test_webhooks_can_be_registered_anew(connected: Host) -> None:
+    (before,) = connected.sandbox.webhooks(connected.list_id)
+    assert run(connected, "webhook", "register").exit_code == 0
+    connected.work()
+    (after,) = connected.sandbox.webhooks(connected.list_id)
+    assert after["url"] != before["url"]
