@@ -86,6 +86,7 @@ class Memory:
 
     :param agreed: what both sides last agreed on.
     :param subscribed_seen_at: when a read last showed ``subscribed``.
+    :param opted_at: the member's ``timestamp_opt`` when both sides last agreed.
     :param removed_at: ``last_changed`` in the answer to our own REMOVE; None if there was none.
     :param sent: verbs whose requests are open or may still land: they explain a change.
     :param asked: whether this very decision was already put to the person by an ASK.
@@ -94,6 +95,7 @@ class Memory:
 
     agreed: Agreed = Agreed.NOTHING
     subscribed_seen_at: datetime | None = None
+    opted_at: datetime | None = None
     removed_at: datetime | None = None
     sent: frozenset[Verb] = frozenset()
     asked: bool = False
@@ -219,7 +221,10 @@ def _host_says_no(host: Host, member: Member, memory: Memory) -> Outcome:
 
 def _no_against_yes(host: Host, member: Member, memory: Memory) -> Outcome:
     ours = bool(memory.sent & {Verb.UPSERT, Verb.REJOIN})
-    mailchimp_moved = memory.agreed is not Agreed.YES and not ours
+    # Who left and came back since both agreed shows the same status, but a newer opt-in.
+    opted, before = member.timestamp_opt, memory.opted_at
+    came_back = opted is not None and before is not None and opted > before
+    mailchimp_moved = (memory.agreed is not Agreed.YES or came_back) and not ours
     if not mailchimp_moved:
         return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
     if not host.moved:

@@ -25,6 +25,7 @@ _SETTLED = [
     "acked_version",
     "settled_version",
     "agreed",
+    "agreed_opt_at",
     "seen_status",
     "seen_changed_at",
     "seen_opt_at",
@@ -99,6 +100,7 @@ def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
     return Memory(
         agreed=Agreed(row.agreed),
         subscribed_seen_at=row.subscribed_seen_at,
+        opted_at=row.agreed_opt_at,
         removed_at=row.removed_at,
         sent=frozenset(sent),
         asked=_asked(row, member, now),
@@ -207,7 +209,7 @@ def saw(contact: Contact, member: Member, now: datetime) -> None:
 
 def agree(contact: Contact, agreed: Agreed) -> None:
     """Both sides agree, or the person has been asked: this decision is settled."""
-    contact.agreed = agreed.value
+    contact.agreed, contact.agreed_opt_at = agreed.value, contact.seen_opt_at
     contact.settled_version = contact.decided_version
     contact.attempts = 0
     if contact.refusal != "merge_fields":

@@ -200,6 +200,7 @@ def _contact() -> list[Any]:
         Column("decided_version", Integer, nullable=False),
         Column("settled_version", Integer, nullable=False),
         Column("agreed", String(10), nullable=False),
+        Column("agreed_opt_at", Time),
         # Mailchimp's side, as last read.
         Column("seen_status", String(20)),
         Column("seen_changed_at", Time),

@@ -443,7 +443,7 @@ class _Batch:
                 # The next reading of both addresses shows whether it landed.
                 self._leave_behind(contact, old)
                 return
-            contact.agreed = old.agreed
+            contact.agreed, contact.agreed_opt_at = old.agreed, old.agreed_opt_at
             contact.profile, contact.profile_tags = None, old.profile_tags
             contacts.saw(contact, contacts.member_of(member), self.services.now())
             contact.look = True

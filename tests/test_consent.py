@@ -117,6 +117,18 @@ CASES: dict[str, tuple[Host, Member, Memory, object]] = {
         NEW,
         Verb.REMOVE,
     ),
+    "they left and came back after our no": (
+        no(),
+        member(SUB, NOON + HOUR, NOON + HOUR),
+        Memory(agreed=Agreed.YES, opted_at=NOON - HOUR),
+        True,
+    ),
+    "they left and came back before our no": (
+        no(),
+        member(SUB, NOON - HOUR, NOON - HOUR),
+        Memory(agreed=Agreed.YES, opted_at=NOON - 2 * HOUR),
+        Verb.REMOVE,
+    ),
     "both moved, nobody can tell": (no(), member(SUB, NOON + HOUR, NOON - HOUR), NEW, Verb.ASK),
     "bounced keeps the yes": (yes(moved=False), member(Status.CLEANED), YES, Act.UNREACHABLE),
     "archived is left alone": (yes(moved=False), member(Status.ARCHIVED), YES, Act.UNREACHABLE),

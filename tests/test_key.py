@@ -59,8 +59,8 @@ _OTHER = [
 HOSTILE = [f"{HEX}-{centre}" for centre in _EVIL] + _OTHER
 
 
-@pytest.fixture(autouse=True)
-def _no_packet(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+@pytest.fixture
+def packets(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """A spy on the two doors out: names and connections."""
     seen: list[Any] = []
 
@@ -82,12 +82,12 @@ def test_there_are_more_than_two_hundred_hostile_keys() -> None:
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_hostile_key_is_refused_before_a_packet_leaves(key: str, _no_packet: list[Any]) -> None:
+def test_a_hostile_key_is_refused_before_a_packet_leaves(key: str, packets: list[Any]) -> None:
     with pytest.raises(RefusedInput) as checked:
         check_key(key)
     with pytest.raises(RefusedInput):
         Client(key).account()
-    assert _no_packet == []
+    assert packets == []
     # What was typed is not repeated: it may be the key of something else.
     assert str(checked.value).startswith("This is not a Mailchimp API key.")
     assert len(key) < 8 or key not in str(checked.value)
@@ -104,10 +104,10 @@ def test_a_hostile_key_is_refused_before_a_packet_leaves(key: str, _no_packet: l
     ],
 )
 def test_a_good_key_goes_to_mailchimp_and_nowhere_else(
-    typed: str, host: str, _no_packet: list[Any]
+    typed: str, host: str, packets: list[Any]
 ) -> None:
     assert check_key(typed) == typed.strip()
     assert datacentre(check_key(typed)) == host.partition(".")[0]
     with Client(typed) as client, pytest.raises(TryLater):
         client.account()
-    assert _no_packet == [(host, 443)]
+    assert packets == [(host, 443)]

@@ -33,6 +33,7 @@ def _a_long_day(host: Host) -> None:
     host.change(ada, mail="lovelace@example.com")  # moves
     host.work()
     host.delete(ada)  # archived
+    host.work()
     host.settings(on_delete="delete")
     bob = host.add("bob@example.com", wants_news=True)
     host.work()

@@ -94,15 +94,33 @@ def unsigned(tmp_path: Path, clock: Clock) -> Iterator[Door]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A hook that signs, for tests that leave nothing behind; on a database of its own."""
+    folder, clock = tmp_path_factory.mktemp("standing"), Clock()
+    own = f"sqlite:///{folder / 'standing.sqlite3'}"
+    sandbox = MailchimpSandbox(clock=clock)
+    with hosting(folder, sandbox, clock, SQLALCHEMY_DATABASE_URI=own) as host:
+        host.connect()
+        yield Door(host)
+
+
+@pytest.fixture
+def silent(standing: Door) -> Iterator[Door]:
+    """The standing hook; no event may come of the test."""
+    before = len(standing.events)
+    yield standing
+    assert len(standing.events) == before
+
+
 # What Mailchimp itself does
 
 
-def test_the_address_answers_a_get_and_an_empty_post(door: Door) -> None:
-    client = door.host.app.test_client()
-    assert client.get(door.path).status_code == 200
-    assert client.head(door.path).status_code == 200
-    assert client.post(door.path).status_code == 200
-    assert door.events == []
+def test_the_address_answers_a_get_and_an_empty_post(silent: Door) -> None:
+    client = silent.host.app.test_client()
+    assert client.get(silent.path).status_code == 200
+    assert client.head(silent.path).status_code == 200
+    assert client.post(silent.path).status_code == 200
 
 
 def test_a_sandbox_that_checks_by_post_too_can_register(host: Host) -> None:
@@ -186,12 +204,11 @@ def test_a_ring_is_stored_once_however_often_it_is_repeated(door: Door) -> None:
         pytest.param("a/b", id="two-parts"),
     ],
 )
-def test_a_wrong_token_finds_nothing(door: Door, token: str) -> None:
-    client = door.host.app.test_client()
+def test_a_wrong_token_finds_nothing(silent: Door, token: str) -> None:
+    client = silent.host.app.test_client()
     assert client.get(PREFIX + token).status_code == 404
-    assert door.post(door.form(), path=PREFIX + token).status_code == 404
-    assert door.post(b"", path=PREFIX + token).status_code == 404
-    assert door.events == []
+    assert silent.post(silent.form(), path=PREFIX + token).status_code == 404
+    assert silent.post(b"", path=PREFIX + token).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -205,23 +222,21 @@ def test_a_wrong_token_finds_nothing(door: Door, token: str) -> None:
         pytest.param(lambda path: path + "%20", id="space"),
     ],
 )
-def test_a_token_that_is_nearly_right_is_wrong(door: Door, change: Callable[[str], str]) -> None:
-    assert door.post(door.form(), path=change(door.path)).status_code == 404
-    assert door.events == []
+def test_a_token_that_is_nearly_right_is_wrong(silent: Door, change: Callable[[str], str]) -> None:
+    assert silent.post(silent.form(), path=change(silent.path)).status_code == 404
 
 
-def test_what_the_database_keeps_of_a_token_does_not_open_the_door(door: Door) -> None:
-    (row,) = [r for r in door.host.rows("audience") if r.token_hash]
-    token = door.path[len(PREFIX) :]
+def test_what_the_database_keeps_of_a_token_does_not_open_the_door(silent: Door) -> None:
+    (row,) = [r for r in silent.host.rows("audience") if r.token_hash]
+    token = silent.path[len(PREFIX) :]
     assert token not in str(tuple(row))
-    assert door.post(door.form(), path=PREFIX + row.token_hash).status_code == 404
+    assert silent.post(silent.form(), path=PREFIX + row.token_hash).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE"])
-def test_another_method_is_refused(door: Door, method: str) -> None:
-    answer = door.host.app.test_client().open(door.path, method=method, data=door.form())
+def test_another_method_is_refused(silent: Door, method: str) -> None:
+    answer = silent.host.app.test_client().open(silent.path, method=method, data=silent.form())
     assert answer.status_code == 405
-    assert door.events == []
 
 
 @pytest.mark.parametrize(
@@ -242,14 +257,15 @@ def test_another_method_is_refused(door: Door, method: str) -> None:
         ),
     ],
 )
-def test_where_the_hook_signs_the_token_is_not_enough(door: Door, signed: Any) -> None:
-    body = door.form()
+def test_where_the_hook_signs_the_token_is_not_enough(standing: Door, signed: Any) -> None:
+    door, before = standing, len(standing.events)
+    body = door.form(data__x=str(before))
     header = signed(door, body) if callable(signed) else signed
     answer = door.post(body, signed=header)
     assert (answer.status_code, answer.text) == (404, "not found\n")
-    assert door.events == []
+    assert len(door.events) == before
     assert door.post(body).status_code == 200  # the very same ring, signed
-    assert len(door.events) == 1
+    assert len(door.events) == before + 1
 
 
 def test_a_forged_flood_writes_no_row_and_asks_mailchimp_nothing(door: Door) -> None:
@@ -285,14 +301,14 @@ def test_known_and_unknown_addresses_get_the_same_answer_for_the_same_work(door:
     door.host.add("ada@example.com", wants_news=True)
     door.host.work()
     answers: list[TestResponse] = []
-    work = [
-        _statements(
-            door.host, lambda: answers.append(door.post(door.form(data__email=email)))
-        )
-        for email in ("ada@example.com", "stranger@example.com", "no address")
-    ]  # fmt: skip
+
+    def ring(email: str) -> Callable[[], object]:
+        return lambda: answers.append(door.post(door.form(data__email=email)))
+
+    emails = ("ada@example.com", "stranger@example.com", "no address")
+    work = [_statements(door.host, ring(email)) for email in emails]
     assert {a.status_code for a in answers} == {200}
-    assert {(a.data, tuple(a.headers)) for a in answers} == {(answers[0].data, tuple(answers[0].headers))}  # fmt: skip
+    assert len({(a.data, tuple(a.headers)) for a in answers}) == 1
     assert work[0] == work[1] == work[2] != []
     door.host.work()
     assert [row.address for row in door.host.rows("contact")] == ["ada@example.com"]
@@ -300,19 +316,18 @@ def test_known_and_unknown_addresses_get_the_same_answer_for_the_same_work(door:
     assert stranger.outcome == "nobody here has this address"
 
 
-def test_known_and_unknown_tokens_make_the_same_work_until_the_body_is_read(door: Door) -> None:
-    client = door.host.app.test_client()
-    known = _statements(door.host, lambda: client.get(door.path))
-    unknown = _statements(door.host, lambda: client.get(f"{PREFIX}unknown"))
+def test_known_and_unknown_tokens_make_the_same_work_until_the_body_is_read(silent: Door) -> None:
+    client = silent.host.app.test_client()
+    known = _statements(silent.host, lambda: client.get(silent.path))
+    unknown = _statements(silent.host, lambda: client.get(f"{PREFIX}unknown"))
     assert known == unknown
     assert len(known) == 1
 
 
-def test_a_ring_about_another_list_is_ignored(door: Door) -> None:
-    other = door.host.sandbox.add_audience("Other")
+def test_a_ring_about_another_list_is_ignored(silent: Door) -> None:
+    other = silent.host.sandbox.add_audience("Other")
     for list_id in (other, "0000000000"):
-        assert door.post(door.form(data__list_id=list_id)).status_code == 200
-    assert door.events == []
+        assert silent.post(silent.form(data__list_id=list_id)).status_code == 200
 
 
 # Bodies
@@ -336,11 +351,9 @@ def test_a_ring_about_another_list_is_ignored(door: Door) -> None:
     ],
 )
 def test_what_is_no_ring_is_refused_with_the_status_that_says_why(
-    door: Door, unsigned: Door, body: bytes, kind: str, status: int
+    silent: Door, body: bytes, kind: str, status: int
 ) -> None:
-    for one in (door, unsigned):
-        assert one.post(body, content_type=kind).status_code == status
-        assert one.events == []
+    assert silent.post(body, content_type=kind).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -354,31 +367,33 @@ def test_what_is_no_ring_is_refused_with_the_status_that_says_why(
         pytest.param("\xe9/;;=", id="junk"),
     ],
 )
-def test_a_ring_is_read_whatever_its_content_type_says(door: Door, kind: str) -> None:
-    assert door.post(door.form(), content_type=kind).status_code == 200
-    assert [event.address for event in door.events] == ["ada@example.com"]
+def test_a_ring_is_read_whatever_its_content_type_says(standing: Door, kind: str) -> None:
+    before = len(standing.events)
+    body = standing.form(data__x=f"kind {before}")
+    assert standing.post(body, content_type=kind).status_code == 200
+    assert [e.address for e in standing.events[before:]] == ["ada@example.com"]
 
 
-def test_a_body_of_exactly_the_limit_is_read(door: Door) -> None:
+def test_a_body_of_exactly_the_limit_is_read(standing: Door) -> None:
+    door, before = standing, len(standing.events)
     body = door.form(data__x="")
     body += b"y" * (MAX_BODY - len(body))
     assert door.post(body).status_code == 200
-    assert len(door.events) == 1
+    assert len(door.events) == before + 1
 
 
 @pytest.mark.parametrize(
     "email",
     [
         pytest.param("ada@example.com\x00", id="nul"),
-        pytest.param("%ed%a0%80@example.com", id="text-of-a-surrogate"),
         pytest.param("a" * 5000 + "@example.com", id="long"),
         pytest.param("' OR 1=1 --", id="sql"),
         pytest.param("💥", id="emoji"),
     ],
 )
-def test_an_impossible_address_is_a_ring_about_nobody(door: Door, email: str) -> None:
-    assert door.post(door.form(data__email=email)).status_code == 200
-    (event,) = door.events
+def test_an_impossible_address_is_a_ring_about_nobody(standing: Door, email: str) -> None:
+    assert standing.post(standing.form(data__email=email)).status_code == 200
+    event = standing.events[-1]
     assert (event.address, event.outcome) == (None, "not about a person")
 
 
@@ -406,16 +421,16 @@ def _raw(app: Flask, path: str, stream: object, **environ: Any) -> int:
     return int(status.split()[0])
 
 
-def test_a_long_body_is_refused_without_reading_it(door: Door) -> None:
+def test_a_long_body_is_refused_without_reading_it(silent: Door) -> None:
     stream = Endless()
-    assert _raw(door.host.app, door.path, stream, CONTENT_LENGTH="5000000") == 413
+    assert _raw(silent.host.app, silent.path, stream, CONTENT_LENGTH="5000000") == 413
     assert stream.taken == 0
 
 
-def test_a_chunked_body_is_read_up_to_the_limit_only(door: Door) -> None:
+def test_a_chunked_body_is_read_up_to_the_limit_only(silent: Door) -> None:
     stream = Endless()
     chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
-    assert _raw(door.host.app, door.path, stream, **chunked) == 413
+    assert _raw(silent.host.app, silent.path, stream, **chunked) == 413
     assert stream.taken <= 2 * MAX_BODY
 
 
@@ -426,16 +441,15 @@ def test_a_chunked_body_that_the_server_hands_over_is_a_ring(unsigned: Door) -> 
     assert len(unsigned.events) == 1
 
 
-def test_a_chunked_body_that_the_server_keeps_to_itself_is_not_lost_silently(door: Door) -> None:
-    stream = io.BytesIO(door.form())
-    assert _raw(door.host.app, door.path, stream, HTTP_TRANSFER_ENCODING="chunked") == 411
+def test_a_chunked_body_that_the_server_keeps_to_itself_is_not_lost_silently(silent: Door) -> None:
+    stream = io.BytesIO(silent.form())
+    assert _raw(silent.host.app, silent.path, stream, HTTP_TRANSFER_ENCODING="chunked") == 411
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e9", "9" * 30])
-def test_an_odd_content_length_is_no_fault_of_ours(door: Door, length: str) -> None:
-    stream = io.BytesIO(door.form())
-    assert _raw(door.host.app, door.path, stream, CONTENT_LENGTH=length) in (200, 400, 413)
-    assert door.events == []
+def test_an_odd_content_length_is_no_fault_of_ours(silent: Door, length: str) -> None:
+    stream = io.BytesIO(silent.form())
+    assert _raw(silent.host.app, silent.path, stream, CONTENT_LENGTH=length) in (200, 400, 413)
 
 
 def test_over_a_real_connection_sizes_are_limited_too(unsigned: Door) -> None:

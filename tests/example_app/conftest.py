@@ -1,0 +1,67 @@
+"""The example application beside a sandbox, as a developer would test an application of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from example_app import create_app
+from example_app.models import User, db
+from flask_mailchimp_optin.testing import MailchimpSandbox
+
+PASSWORD = "correct horse battery staple"
+ENCRYPTION_KEY = "2x0cVNi5yYjZgqzPKQnUTXvVZ4Ee2aOeO0v8N3mYwYE="
+
+
+@pytest.fixture
+def app(tmp_path: Path, sandbox: MailchimpSandbox) -> Iterator[Flask]:
+    """The application with an empty database; pytest-flask's ``client`` talks to it."""
+    with sandbox.serve() as api_url:
+        made = create_app(
+            {
+                "TESTING": True,
+                "SECRET_KEY": "a test's secret",
+                "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path / 'example.db'}",
+                "WTF_CSRF_ENABLED": False,
+                "MAILCHIMP_OPTIN_ENCRYPTION_KEYS": [ENCRYPTION_KEY],
+                "MAILCHIMP_OPTIN_API_URL": api_url,
+                "MAILCHIMP_OPTIN_PUBLIC_URL": "http://jobs.example.com",
+                "MAILCHIMP_OPTIN_REDIS_URL": "redis://127.0.0.1:1/0",
+            }
+        )
+        sandbox.deliver_to(made)
+        with made.app_context():
+            db.create_all()
+            db.session.add_all([_user("admin", is_admin=True), _user("clerk", is_admin=False)])
+            db.session.commit()
+        yield made
+        with made.app_context():
+            db.engine.dispose()
+
+
+def _user(name: str, *, is_admin: bool) -> User:
+    user = User(name=name, email=f"{name}@example.com", is_admin=is_admin)
+    user.set_password(PASSWORD)
+    return user
+
+
+@pytest.fixture
+def admin(client: FlaskClient) -> FlaskClient:
+    """The client, logged in as an administrator."""
+    return log_in(client, "admin")
+
+
+@pytest.fixture
+def clerk(client: FlaskClient) -> FlaskClient:
+    """The client, logged in as somebody who is no administrator."""
+    return log_in(client, "clerk")
+
+
+def log_in(client: FlaskClient, name: str) -> FlaskClient:
+    data = {"email": f"{name}@example.com", "password": PASSWORD}
+    assert client.post("/login", data=data).status_code == 302
+    return client

@@ -1,0 +1,153 @@
+"""A host's own tests of its use of the extension, with the sandbox and jobs run in process."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from example_app.extensions import mailchimp
+from example_app.models import Customer, db
+from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
+
+ADA = {"first_name": "Ada", "last_name": "Abbott", "email": "ada@example.com", "phone": ""}
+TICKED = ADA | {"marketing_opt_in": "y"}
+
+
+@pytest.fixture
+def list_id(app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox) -> str:
+    """The master list, once an administrator has connected and enabled the integration."""
+    admin.post("/integrations/mailchimp/", data={"api_key": sandbox.api_key})
+    master = next(iter(sandbox.audiences))
+    answer = admin.post("/integrations/mailchimp/", data={"enabled": "y", "master_list": master})
+    assert answer.status_code == 303
+    run_jobs(app)
+    return master
+
+
+def state_beside_the_box(client: FlaskClient) -> str:
+    found = re.search(r'data-state="(\w+)"', client.get("/customers/1").text)
+    assert found
+    return found[1]
+
+
+def test_a_ticked_customer_is_subscribed_and_an_unticked_one_unsubscribed(
+    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+) -> None:
+    assert admin.post("/customers/new", data=TICKED).location == "/customers/1"
+    assert state_beside_the_box(admin) == "waiting"
+    run_jobs(app)
+    member = sandbox.members(list_id)["ada@example.com"]
+    assert (member["status"], member["merge_fields"]["FNAME"]) == ("subscribed", "Ada")
+    assert state_beside_the_box(admin) == "subscribed"
+
+    admin.post("/customers/1", data=ADA)
+    run_jobs(app)
+    assert sandbox.members(list_id)["ada@example.com"]["status"] == "unsubscribed"
+    assert state_beside_the_box(admin) == "unsubscribed"
+
+
+def test_an_unticked_customer_is_unknown_to_mailchimp(
+    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+) -> None:
+    admin.post("/customers/new", data=ADA)
+    run_jobs(app)
+    assert sandbox.members(list_id) == {}
+    assert state_beside_the_box(admin) == "never_asked"
+
+
+def test_who_unsubscribes_at_mailchimp_is_unticked(
+    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+) -> None:
+    admin.post("/customers/new", data=TICKED)
+    run_jobs(app)
+    sandbox.unsubscribe(list_id, "ada@example.com")
+    assert sandbox.wait_for_rings()
+    run_jobs(app)
+    with app.app_context():
+        assert db.session.get_one(Customer, 1).marketing_opt_in is False
+
+
+@pytest.mark.usefixtures("list_id")
+def test_the_ledger_knows_who_ticked_the_box_and_what_they_read(
+    app: Flask, admin: FlaskClient
+) -> None:
+    admin.post("/customers/new", data=TICKED)
+    with app.app_context():
+        [decision] = mailchimp.history_of(db.session.get_one(Customer, 1))
+    assert (decision.value, decision.actor, decision.source, decision.wording) == (
+        True,
+        "admin",
+        "customer form",
+        "Opt into marketing communications",
+    )
+
+
+def test_a_customer_may_have_a_list_of_their_own(
+    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+) -> None:
+    own = sandbox.add_audience("Trade news")
+    assert "Trade news" not in admin.get("/customers/new").text
+    admin.post("/integrations/mailchimp/lists/refresh")
+    admin.post("/integrations/mailchimp/lists/store")
+    assert "Trade news" in admin.get("/customers/new").text
+    admin.post("/customers/new", data=TICKED | {"mailchimp_list_id": own})
+    run_jobs(app)
+    assert list(sandbox.members(own)) == ["ada@example.com"]
+    assert sandbox.members(list_id) == {}
+
+
+def test_a_list_that_is_no_longer_stored_can_be_kept(app: Flask, admin: FlaskClient) -> None:
+    with app.app_context():
+        db.session.add(Customer(**ADA, mailchimp_list_id="abc"))
+        db.session.commit()
+    assert "abc (not stored)" in admin.get("/customers/1").text
+    assert admin.post("/customers/1", data=ADA | {"mailchimp_list_id": "abc"}).status_code == 302
+
+
+@pytest.mark.parametrize("wrong", [{"email": "ada"}, {"email": ""}, {"mailchimp_list_id": "no"}])
+def test_a_form_that_is_wrong_comes_back(admin: FlaskClient, wrong: dict[str, str]) -> None:
+    answer = admin.post("/customers/new", data=TICKED | wrong)
+    assert answer.status_code == 200
+    assert "is-invalid" in answer.text
+    assert "There are no customers yet." in admin.get("/customers/").text
+
+
+def test_importing_300_subscribes_those_who_are_ticked(
+    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+) -> None:
+    admin.post("/customers/import")
+    run_jobs(app)
+    with app.app_context():
+        everybody = db.session.scalars(db.select(Customer)).all()
+        ticked = {customer.email for customer in everybody if customer.marketing_opt_in}
+    assert len(everybody) == 300
+    assert set(sandbox.members(list_id)) == ticked
+    assert len(ticked) > 50
+
+
+def test_who_is_no_administrator_may_not_import(clerk: FlaskClient) -> None:
+    assert clerk.post("/customers/import").status_code == 403
+
+
+def test_customers_are_found_by_name_address_and_page(admin: FlaskClient) -> None:
+    admin.post("/customers/import")
+    admin.post("/customers/new", data=ADA | {"last_name": "Zyx", "email": "a_b@example.com"})
+    for text in ("ada zyx", "A_B@"):
+        found = admin.get("/customers/", query_string={"q": text}).text
+        assert found.count('<th scope="row">') == 1, text
+    assert "Ada Zyx" in admin.get("/customers/?page=16").text
+    assert "Nobody was found." in admin.get("/customers/?q=qqq").text
+
+
+def test_deleting_a_customer_unsubscribes_them(
+    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+) -> None:
+    admin.post("/customers/new", data=TICKED)
+    run_jobs(app)
+    admin.post("/customers/1/delete")
+    run_jobs(app)
+    assert sandbox.members(list_id)["ada@example.com"]["status"] == "unsubscribed"
+    assert admin.get("/customers/1").status_code == 404
