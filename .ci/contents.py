@@ -28,10 +28,9 @@ def main(dist: Path) -> None:
     _none("foreign in the wheel", foreign)
     _none("missing in the sdist", (expected | _beside()) - in_sdist)
     _none("foreign in the sdist", {n for n in in_sdist if "__pycache__" in n or "_build/" in n})
-    assert any(name.endswith("py.typed") for name in in_wheel)
-    assert any("templates/" in name for name in in_wheel)
-    assert any("static/" in name for name in in_wheel)
-    assert any("testing/sandbox/templates/" in name for name in in_wheel)
+    for part in ("py.typed", "/templates/", "/static/", "/testing/sandbox/templates/"):
+        if not any(part in name for name in in_wheel):
+            raise SystemExit(f"nothing in the wheel has {part} in its name")
     print(f"{len(in_wheel)} files in the wheel, {len(in_sdist)} in the sdist")
 
 

@@ -1,5 +1,7 @@
 """The installed wheel, from nothing to a served page: ``python -I smoke.py`` in its own environment."""
 
+# ruff: noqa: S101  # asserting is what it is for
+
 from __future__ import annotations
 
 from pathlib import Path

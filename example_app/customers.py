@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined]  # stubs lag
 
 from .auth import admin_required
-from .extensions import mailchimp, stored_lists
+from .extensions import mailchimp
 from .forms import MARKETING_WORDING, CustomerForm
 from .models import Customer, db
 from .samples import made_up_customers
@@ -30,7 +30,7 @@ def index() -> str:
         columns = (Customer.first_name + " " + Customer.last_name, Customer.email, Customer.phone)
         query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
     page = db.paginate(query, per_page=PER_PAGE, error_out=False)
-    states = {customer.id: mailchimp.state_of(customer) for customer in page.items}
+    states = mailchimp.states_of(page.items)
     return render_template("customers/index.html", page=page, states=states, q=text)
 
 
@@ -97,7 +97,7 @@ def _save(form: CustomerForm, customer: Customer) -> None:
 def _form(customer: Customer | None = None) -> CustomerForm:
     """The form, with the stored Mailchimp lists to choose from."""
     form = CustomerForm(obj=customer)
-    names = stored_lists()
+    names = {row.list_id: row.name for row in mailchimp.lists() if not row.gone}
     own = customer.mailchimp_list_id if customer is not None else None
     if own is not None:
         names.setdefault(own, f"{own} (not stored)")

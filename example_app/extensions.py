@@ -7,7 +7,7 @@ from flask_bootstrap import Bootstrap5
 from flask_login import LoginManager, current_user
 from flask_wtf import CSRFProtect
 
-from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect, state
+from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
 
 from .models import Customer, User, db
 
@@ -45,9 +45,3 @@ def _is_admin() -> bool:
 @login_manager.user_loader  # type: ignore[untyped-decorator]
 def _load_user(user_id: str) -> User | None:
     return db.session.get(User, int(user_id))
-
-
-def stored_lists() -> dict[str, str]:
-    """The Mailchimp lists that an administrator stored: id to name."""
-    lists = connect.overview(state.current().services, "").lists
-    return {row.list_id: row.name for row in lists if not row.gone}

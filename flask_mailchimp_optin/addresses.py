@@ -6,11 +6,20 @@ Pure: no I/O. Both journeys compare addresses only in this form.
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 
 from email_validator import EmailNotValidError, validate_email
 
 from .errors import BadAddress
+
+#: What almost every address looks like: nothing in it needs the careful way, which costs 50 times as
+#: much. A label with two hyphens may be an encoded international one.
+_PLAIN = re.compile(
+    r"[a-z0-9_+-]{1,64}(?:\.[a-z0-9_+-]{1,64}){0,8}"
+    r"@(?:(?![a-z0-9-]*--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}",
+    re.ASCII,
+)
 
 
 def canonical(raw: object) -> str:
@@ -25,6 +34,11 @@ def canonical(raw: object) -> str:
     if not isinstance(raw, str) or not raw.strip():
         raise BadAddress("There is no email address. Enter one.")
     text = raw.strip()
+    plain = text.lower()
+    if text.isascii() and len(plain) <= 254 and _PLAIN.fullmatch(plain):
+        local, _, domain = plain.partition("@")
+        if len(local) <= 64 and len(domain) <= 253:
+            return plain
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in text):
         raise BadAddress("The email address holds an invisible character. Type it again by hand.")
     try:

@@ -125,14 +125,25 @@ def connect(services: Services, tenant: str, key: str) -> Overview:
         account, lists = client.account(), client.audiences()
 
     def work(tx: Transaction) -> None:
+        before = find(tx, services, tenant)
         connection_id = _save_key(tx, services, tenant, key, account)
         _store(tx, services, connection_id, lists)
         _choose_master(tx, services, connection_id, lists)
+        after = find(tx, services, tenant)
+        if before and after and after.enabled and _other_master(before, after):
+            # A key of another account: its lists have to be filled as at the first time.
+            runs.cancel_all(tx, services, connection_id, "Another account was connected.")
+            runs.plan(tx, services, after, "initial", services.now())
 
     services.transact(work)
     services.tell(signals.connected, tenant=tenant)
     services.wake()
     return overview(services, tenant)
+
+
+def _other_master(before: Row[Any], after: Row[Any]) -> bool:
+    chosen = after.master_audience_id
+    return chosen is not None and chosen != before.master_audience_id
 
 
 def _save_key(tx: Transaction, services: Services, tenant: str, key: str, account: Account) -> int:

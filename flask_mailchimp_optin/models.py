@@ -269,6 +269,7 @@ def _decision() -> list[Any]:
         Column("ip", String(45)),
         Column("receipt", Text),  # what Mailchimp answered
         Index(f"ix_{PREFIX}decision_customer", "customer_key", "id"),
+        Index(f"ix_{PREFIX}decision_tenant", "tenant", "recorded_at"),
     ]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -76,6 +78,21 @@ def test_what_cannot_be_an_address_is_refused_in_words(raw: object) -> None:
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    "character",
+    [
+        pytest.param("\u200b", id="zero-width-space"),
+        pytest.param("\u202e", id="rtl-override"),
+        pytest.param("\ud800", id="surrogate"),
+        pytest.param("\x00", id="nul"),
+    ],
+)
+def test_an_invisible_character_is_called_that_and_not_shown(character: str) -> None:
+    with pytest.raises(BadAddress, match="invisible character") as refused:
+        canonical(f"a{character}da@example.com")
+    assert str(refused.value).isprintable()
+
+
 @given(
     st.one_of(
         st.text(max_size=80),
@@ -108,3 +125,22 @@ def test_mailchimps_own_example_of_a_hash_holds() -> None:
         subscriber_hash(canonical("Urist.McVankab@freddiesjokes.com"))
         == "62eeb292278cc15f5817cb78f7790b08"
     )
+
+
+@given(
+    st.from_regex(
+        re.compile(r"\A[A-Za-z0-9._+@-]{1,12}@[A-Za-z0-9.-]{1,14}\.[A-Za-z0-9-]{1,5}\Z"),
+        fullmatch=True,
+    )
+)
+def test_the_quick_way_and_the_careful_way_agree(text: str) -> None:
+    """The library's word is law; the quick way only says it sooner."""
+    try:
+        parsed = validate_email(
+            text, check_deliverability=False, test_environment=True, allow_quoted_local=True
+        )
+    except EmailNotValidError:
+        with pytest.raises(BadAddress):
+            canonical(text)
+        return
+    assert canonical(text) == f"{parsed.local_part}@{parsed.ascii_domain}".lower()

@@ -328,18 +328,18 @@ def test_a_new_customer_has_a_key_before_it_is_stored_if_the_host_gave_one() -> 
 def test_a_walk_meets_every_customer_once_in_pages(session: Session, model: Any) -> None:
     mapping = bound(model)
     for n in range(25):
-        values: dict[str, Any] = {
+        rows: dict[Any, dict[str, Any]] = {
             Person: {"id": n + 1},
             ByText: {"code": f"c{n}"},
             ByThree: {"shop": n % 3, "code": f"c{n % 5}", "tag": uuid.UUID(int=n)},
-        }[model]
-        session.add(model(**values))
+        }
+        session.add(model(**rows[model]))
     session.commit()
     seen: list[str] = []
     after = None
-    while rows := mapping.page(session, after, 4):
-        assert len(rows) <= 4
-        seen += [mapping.key_of(row) for row in rows]
+    while found := mapping.page(session, after, 4):
+        assert len(found) <= 4
+        seen += [mapping.key_of(row) for row in found]
         after = seen[-1]
     assert len(seen) == len(set(seen)) == 25
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.security import generate_password_hash
 
 from example_app import create_app
 from example_app.models import User, db
 from flask_mailchimp_optin.testing import MailchimpSandbox
 
 PASSWORD = "correct horse battery staple"
+PASSWORD_HASH = generate_password_hash(PASSWORD, "pbkdf2:sha256:1")  # quick, for tests
 ENCRYPTION_KEY = "2x0cVNi5yYjZgqzPKQnUTXvVZ4Ee2aOeO0v8N3mYwYE="
 
 
@@ -44,9 +46,9 @@ def app(tmp_path: Path, sandbox: MailchimpSandbox) -> Iterator[Flask]:
 
 
 def _user(name: str, *, is_admin: bool) -> User:
-    user = User(name=name, email=f"{name}@example.com", is_admin=is_admin)
-    user.set_password(PASSWORD)
-    return user
+    return User(
+        name=name, email=f"{name}@example.com", is_admin=is_admin, password_hash=PASSWORD_HASH
+    )
 
 
 @pytest.fixture
