@@ -71,6 +71,9 @@ def _live_a_little(page: Page, stage: Stage) -> None:
         mailchimp.act(list_id, address, "Unsubscribe")
     mailchimp.sign_up(list_id, next(address for _, address, ticked in people if not ticked))
     page.wait_for_timeout(5000)  # the rings come in, and the boxes follow
+    page.get_by_role("button", name="Refresh lists").click()
+    page.get_by_role("button", name="Store lists").click()
+    page.get_by_text("Lists stored.").wait_for()
 
 
 def _take(page: Page, stage: Stage, folder: Path) -> None:

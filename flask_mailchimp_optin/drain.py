@@ -139,7 +139,9 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
             if connection is None:
                 return 0
             hold = reconcile.is_reading_first(run)
-            if absorb(services, lease, connection, hold_yeses=hold) or answer_rings(services, lease):
+            if absorb(services, lease, connection, hold_yeses=hold) or answer_rings(
+                services, lease
+            ):
                 pieces += 1
                 continue
             if not _may_send(services, connection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -60,20 +61,28 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """Everything on free ports, in a folder that goes again."""
+    """Everything on free ports, in a folder that goes again if all is well."""
     from .check import free_ports, run  # only here: the demo itself needs none of it
 
     port, sandbox_port = free_ports(2)
-    with tempfile.TemporaryDirectory(prefix="demo-check-") as folder:
-        plan = replace(
-            _plan(arguments),
-            folder=Path(folder),
-            port=port,
-            sandbox_port=sandbox_port,
-            sandbox=True,
-            public_url=None,
-        )
-        return run(plan)
+    folder = Path(tempfile.mkdtemp(prefix="demo-check-"))
+    plan = replace(
+        _plan(arguments),
+        folder=folder,
+        port=port,
+        sandbox_port=sandbox_port,
+        sandbox=True,
+        public_url=None,
+    )
+    failed = True
+    try:
+        failed = run(plan)
+    finally:
+        if failed:
+            print(f"Logs and database are kept in {folder}.", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
+    return int(failed)
 
 
 def _welcome(stage: Stage) -> str:

@@ -307,3 +307,18 @@ def test_the_ledger_keeps_who_said_what_with_mailchimps_answer(connected: Host) 
     assert first.receipt.startswith("subscribed (subscribed")
     assert (last.value, last.previous, last.source) == (False, True, "code")
     assert last.receipt.startswith("unsubscribed, as decided")
+
+
+def test_a_no_that_comes_while_mailchimp_is_read_is_never_overtaken(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    connected.change(ada, wants_news=True)  # to be asked, for they left by themselves
+    connected.sandbox.before_answer(
+        lambda: connected.change(ada, wants_news=False), path="skip_merge_validation"
+    )
+    connected.work()
+    assert connected.sandbox.mails == []
+    assert connected.status("ada@example.com") == "unsubscribed"
+    assert connected.box(ada) is False

@@ -1,0 +1,206 @@
+"""The four verbs on their way to Mailchimp, and what its answers mean.
+
+Both journeys. Written down before it is sent; a refusal is the member's own trouble, an answer that is
+none is looked into, and only what concerns the whole connection is raised.
+"""
+
+from __future__ import annotations
+
+from . import contacts, signals, verdicts
+from .client import BatchAnswer, Write
+from .consent import Act, Agreed, Member, Outcome, Verb
+from .contacts import Contact
+from .errors import (
+    MailchimpError,
+    MemberRefused,
+    NotFound,
+    OutcomeUnknown,
+    RequestRefused,
+    TryLater,
+)
+from .round import Round
+
+#: Attempts in company, before a member is sent on its own.
+ALONE_AFTER = 3
+_PARK_AFTER = 8  # attempts, before a person has to look
+
+
+def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
+    """UPSERT and REMOVE, in one call."""
+    verbs = here.not_overtaken(verbs)
+    if not verbs:
+        return
+    now = here.services.now()
+    for contact, verb in verbs:
+        contacts.intend(contact, verb, now)
+    here.save([contact for contact, _ in verbs])
+    try:
+        answer = _call(here, verbs)
+    except NotFound:
+        here.audience_gone()
+        return
+    except (OutcomeUnknown, TryLater) as error:
+        failed(here, [contact for contact, _ in verbs], error)
+        if isinstance(error, TryLater):
+            raise
+        return
+    for contact, verb in verbs:
+        _answered(here, contact, verb, answer)
+    here.save([contact for contact, _ in verbs])
+
+
+def _call(here: Round, verbs: list[tuple[Contact, Verb]]) -> BatchAnswer:
+    writes = {contact.address: _write(here, contact, verb) for contact, verb in verbs}
+    try:
+        answer = here.client.write(here.audience.list_id, list(writes.values()))
+    except (MemberRefused, RequestRefused) as error:
+        if len(verbs) == 1:
+            return BatchAnswer(members={}, refused={verbs[0][0].address: _as_refusal(error)})
+        half = len(verbs) // 2  # one bad row refused the whole call: find it
+        first = _call(here, verbs[:half])
+        second = _call(here, verbs[half:])
+        return BatchAnswer(
+            members={**first.members, **second.members},
+            refused={**first.refused, **second.refused},
+        )
+    plain = [a for a, error in answer.refused.items() if error.reason == "merge_fields"]
+    if not plain:
+        return answer
+    # Consent is sent even if the profile is refused.
+    again = here.client.write(here.audience.list_id, [_plain(writes[a]) for a in plain])
+    refused = {**answer.refused, **again.refused}
+    return BatchAnswer(members={**again.members, **answer.members}, refused=refused)
+
+
+def _write(here: Round, contact: Contact, verb: Verb) -> Write:
+    if verb is Verb.REMOVE:
+        return Write(address=contact.address, status="unsubscribed")
+    snapshot = here.snapshots.get(contact.pair)
+    fields = contacts.merge_fields(snapshot, contact.profile_tags) if snapshot else {}
+    return Write(
+        address=contact.address,
+        status_if_new="pending" if here.audience.double_optin else "subscribed",
+        merge_fields=fields,
+        tags=snapshot.tags if snapshot else (),
+        timestamp_opt=contact.wanted_at.isoformat(timespec="seconds")
+        if contact.wanted_at and contact.moved and not here.audience.double_optin
+        else None,
+    )
+
+
+def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) -> None:
+    now = here.services.now()
+    member, refusal = answer.members.get(contact.address), answer.refused.get(contact.address)
+    if member is None and refusal is None:
+        contacts.lose(contact, now)  # Mailchimp said nothing of this one
+        return
+    if refusal is not None and (member is None or refusal.reason != "merge_fields"):
+        _refused(here, contact, verb, refusal)
+        return
+    contact.open_verb = None  # the answer is definite
+    shown = contacts.member_of(member)
+    if verb is Verb.REMOVE:
+        _removed(here, contact, shown)
+        return
+    _wrote_profile(here, contact)
+    if refusal is not None:
+        contact.refusal, contact.refusal_text = refusal.reason, str(refusal)
+        contact.refused_at = now
+    before = len(here.verbs)
+    verdicts.take(here, contact, shown)
+    # The profile was just written, and an UPSERT that left the status alone is not repeated.
+    here.verbs[before:] = [v for v in here.verbs[before:] if v[1] is not Verb.UPSERT]
+
+
+def _wrote_profile(here: Round, contact: Contact) -> None:
+    snapshot = here.snapshots.get(contact.pair)
+    if snapshot is not None:
+        sent = contacts.merge_fields(snapshot, contact.profile_tags)
+        contact.profile = contacts.fingerprint(snapshot)
+        contact.profile_tags = contacts.sent_tags(sent)
+
+
+def _removed(here: Round, contact: Contact, shown: Member) -> None:
+    now = here.services.now()
+    contacts.saw(contact, shown, now)
+    contact.removed_at = shown.last_changed
+    outcome = Outcome(act=Act.AGREE, why="unsubscribed, as decided", agreed=Agreed.NO)
+    contacts.agree(contact, Agreed.NO)
+    contacts.finish(contact, now)
+    here.note(contact, outcome)
+
+
+def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) -> None:
+    now = here.services.now()
+    if refusal.reason in ("compliance", "exists") and verb is Verb.UPSERT and contact.look is False:
+        # The batch doesn't say what the member is now: look, and let the rule decide.
+        contact.open_verb, contact.look, contact.due_at = None, True, now
+        contact.attempts += 1
+        if contact.attempts < ALONE_AFTER:
+            return
+    contacts.refuse(contact, refusal.reason, str(refusal), now)
+    here.news.append((signals.customer_needs_attention, contact, refusal.reason))
+
+
+def alone(here: Round, contact: Contact, verb: Verb) -> None:
+    """ASK and REJOIN, one person at a time: their errors are exact."""
+    if not here.not_overtaken([(contact, verb)]):
+        return
+    contacts.intend(contact, verb, here.services.now())
+    here.save([contact])
+    status = "pending" if verb is Verb.ASK else "subscribed"
+    try:
+        member = here.client.set_status(
+            here.audience.list_id, contact.address, status, merge_fields={}
+        )
+    except (MemberRefused, RequestRefused) as error:
+        refusal = _as_refusal(error)
+        if verb is Verb.REJOIN and refusal.reason == "compliance":
+            alone(here, contact, Verb.ASK)  # Mailchimp knows better who left
+            return
+        _refused(here, contact, verb, refusal)
+    except NotFound:
+        contacts.unsend(contact, here.services.now())
+        contact.look = True
+    except (OutcomeUnknown, TryLater) as error:
+        failed(here, [contact], error)
+        if isinstance(error, TryLater):
+            raise
+        return
+    else:
+        _status_set(here, contact, verb, contacts.member_of(member))
+    here.save([contact])
+
+
+def _status_set(here: Round, contact: Contact, verb: Verb, shown: Member) -> None:
+    now = here.services.now()
+    contacts.saw(contact, shown, now)
+    agreed = Agreed.ASKED if verb is Verb.ASK else Agreed.YES
+    why = "asked to confirm by mail" if verb is Verb.ASK else "subscribed again"
+    contacts.agree(contact, agreed)
+    contacts.finish(contact, now)
+    here.note(contact, Outcome(act=Act.AGREE, why=why, agreed=agreed))
+
+
+def failed(here: Round, sent: list[Contact], error: MailchimpError) -> None:
+    """A request without a usable answer: nothing is lost, and nothing goes on for ever."""
+    now = here.services.now()
+    for contact in sent:
+        if isinstance(error, TryLater):
+            contacts.unsend(contact, now)
+        else:
+            contacts.lose(contact, now)
+        if contact.attempts >= _PARK_AFTER:
+            contacts.refuse(contact, "parked", str(error), now)
+    here.save(sent)
+
+
+def _as_refusal(error: MemberRefused | RequestRefused) -> MemberRefused:
+    """A single member's request that was refused as a request is that member's trouble."""
+    if isinstance(error, MemberRefused):
+        return error
+    return MemberRefused(str(error), reason="invalid", status=error.status or 400)
+
+
+def _plain(write: Write) -> Write:
+    return Write(address=write.address, status_if_new=write.status_if_new, tags=write.tags)

@@ -1,0 +1,112 @@
+"""What follows for a contact from a reading: the rule is asked, and what needs no request is done.
+
+Both journeys. What needs a request becomes a verb of the round.
+"""
+
+from __future__ import annotations
+
+from . import contacts
+from .consent import Act, Agreed, Member, Outcome, Status, Verb, decide
+from .contacts import Contact
+from .errors import ChangedMeanwhile
+from .inbound import follow
+from .ledger import Facts
+from .round import Round
+from .services import Transaction
+
+#: With these, only a new decision brings a contact back.
+FINAL = ("compliance", "forgotten", "fake", "invalid", "exists", "parked")
+
+_UNREACHABLE = {
+    "archived": "The contact was archived at Mailchimp and gets no mail. Untick and tick the box to "
+    "bring them back, or unarchive them at Mailchimp.",
+    "bounced": "Mail to this address bounced for good. Correct the customer's address.",
+}
+
+
+def take(here: Round, contact: Contact, member: Member) -> Outcome:
+    """Let the rule decide on a fresh reading, and do what needs no request."""
+    now = here.services.now()
+    outcome = decide(
+        contacts.host_of(contact),
+        member,
+        contacts.memory_of(contact, member, now),
+        always_confirm=here.connection.always_confirm or here.audience.double_optin,
+    )
+    was = contact.agreed
+    contacts.saw(contact, member, now)
+    if outcome.act is Act.SEND and outcome.verb is not None:
+        _plan(here, contact, outcome.verb)
+    elif outcome.act is Act.BOX:
+        _follow(here, contact, member, outcome)
+    else:
+        _rest(here, contact, member, outcome, was)
+    return outcome
+
+
+def _rest(here: Round, contact: Contact, member: Member, outcome: Outcome, was: str) -> None:
+    now = here.services.now()
+    if outcome.act is Act.AGREE or outcome.agreed is Agreed.ASKED:
+        contacts.agree(contact, outcome.agreed)
+    if outcome.act is Act.UNREACHABLE and contact.wanted:
+        reason = "archived" if member.status is Status.ARCHIVED else "bounced"
+        contacts.refuse(contact, reason, _UNREACHABLE[reason], now)
+        return
+    contacts.finish(contact, now)
+    if contact.wanted and member.status is not Status.UNSUBSCRIBED:
+        _profile(here, contact)
+    if was != contact.agreed:
+        here.note(contact, outcome)
+
+
+def _plan(here: Round, contact: Contact, verb: Verb) -> None:
+    if contact.refusal in FINAL and verb is not Verb.REMOVE:
+        contacts.finish(contact, here.services.now())
+        return
+    here.verbs.append((contact, verb))
+
+
+def _profile(here: Round, contact: Contact) -> None:
+    snapshot = here.snapshots.get(contact.pair)
+    if snapshot is not None and contact.profile != contacts.fingerprint(snapshot):
+        here.verbs.append((contact, Verb.UPSERT))
+
+
+def without_reading(here: Round, contact: Contact) -> None:
+    """A yes needs no reading before: UPSERT changes no status, and its answer shows it."""
+    status = contact.seen_status
+    # An archived member is left alone, but for a new decision with a time.
+    left_alone = status == Status.CLEANED or (
+        status == Status.ARCHIVED and not (contact.moved and contact.wanted_at)
+    )
+    if contact.moved and not left_alone:
+        _plan(here, contact, Verb.UPSERT)
+        return
+    contacts.finish(contact, here.services.now())
+    if not left_alone and contact.refusal not in FINAL:
+        _profile(here, contact)
+
+
+def _follow(here: Round, contact: Contact, member: Member, outcome: Outcome) -> None:
+    """The boxes of the address follow Mailchimp, together with what we remember."""
+    value = bool(outcome.box)
+    at = member.timestamp_opt if value else member.last_changed
+    facts = Facts(source="mailchimp", page=outcome.why, at=at or here.services.now())
+
+    def work(tx: Transaction) -> None:
+        here.lease.hold(tx, here.services)
+        follow(tx, here.services, contact, value, facts)
+        contact.wanted, contact.decided_version = value, contact.version
+        contacts.agree(contact, outcome.agreed)
+        contacts.forgive(contact)
+        contacts.finish(contact, here.services.now())
+        contacts.save(tx, here.services, [contact])
+
+    try:
+        here.services.transact(work)
+    except ChangedMeanwhile:
+        contact.due_at, contact.look = here.services.now(), True
+        return
+    if value:
+        _profile(here, contact)
+    here.note(contact, outcome)
