@@ -7,19 +7,18 @@ commit. A rollback, also of a savepoint, leaves nothing. Nothing here may raise 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import event, insert, inspect, select
+from sqlalchemy import event, insert, inspect
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, object_session
 
+from . import bulk
 from .ledger import Facts, named_facts, truncate_ip
 from .services import FOLLOWING, Services
 
 _PENDING = "mailchimp_optin_pending"
 _WAKE = "mailchimp_optin_wake"
-#: A bulk write that matches more customers than this is captured as "look at every customer".
-_MANY = 10_000
 
 _captures: dict[type[Any], Capture] = {}
 _listening = False
@@ -128,17 +127,17 @@ class Capture:
     def bulk(self, state: ORMExecuteState) -> Any:
         """Capture an ``update()``, ``delete()`` or ``insert()`` on the model."""
         services = self.find()
-        touched = _touched(state, services)
+        touched = bulk.touched(state, services)
         if not touched:
             return None
         if state.is_insert or state.bind_mapper is None:
             self.write(state.session, [_EVERYBODY])
             return None
-        before = _matched(state, services)
+        before = bulk.matched(state, services)
         result = state.invoke_statement()
         after = before
         if before is not None and state.is_update and services.mapping.mapping.opt_in in touched:
-            after = _boxes(state.session, services, list(before))
+            after = bulk.boxes(state.session, services, list(before))
         self.write(state.session, _changes(before, after))
         return result
 
@@ -252,100 +251,6 @@ def _do_orm_execute(state: ORMExecuteState) -> Any:
         if state.bind_mapper is None and getattr(state.statement, "table", None) in mapper.tables:
             return capture.bulk(state)
     return None
-
-
-def _touched(state: ORMExecuteState, services: Services) -> frozenset[str]:
-    """The watched attributes that a statement may change; all of them if it can't be told."""
-    mapping = services.mapping
-    everything = mapping.watched
-    if mapping.watch_all or not state.is_update or state.bind_mapper is None:
-        return everything or frozenset({mapping.mapping.opt_in})
-    values = getattr(state.statement, "_values", None)
-    names = {getattr(column, "key", column) for column in values} if values else set()
-    for row in _parameter_rows(state):
-        names |= set(row)
-    keys = {_attribute(mapping.mapper, name) for name in names}
-    return everything if None in keys or not names else everything & {k for k in keys if k}
-
-
-def _attribute(mapper: Mapper[Any], name: Any) -> str | None:
-    """The attribute of a column's or attribute's name; None if it is unknown."""
-    if name in mapper.attrs:
-        return str(name)
-    column = mapper.local_table.columns.get(name)
-    return str(mapper.get_property_by_column(column).key) if column is not None else None
-
-
-def _parameter_rows(state: ORMExecuteState) -> list[dict[str, Any]]:
-    parameters = state.parameters
-    if isinstance(parameters, list | tuple):
-        return [dict(row) for row in parameters]
-    return []
-
-
-def _matched(
-    state: ORMExecuteState, services: Services
-) -> dict[str, tuple[str | None, Any]] | None:
-    """Key to (tenant, box) of the customers that a statement matches; None if they are too many."""
-    mapping = services.mapping
-    names = [
-        attribute.key for attribute in map(mapping.mapper.get_property_by_column, _pk(mapping))
-    ]
-    by_key = [row for row in _parameter_rows(state) if all(name in row for name in names)]
-    if by_key:  # ORM bulk update by primary key
-        if len(by_key) > _MANY:
-            return None
-        return _boxes(
-            state.session,
-            services,
-            [mapping.key_from([row[name] for name in names]) for row in by_key],
-        )
-    query = _box_query(services).limit(_MANY + 1)
-    where = state.statement.whereclause  # type: ignore[attr-defined]  # Update and Delete have it
-    if where is not None:
-        query = query.where(where)
-    parameters = state.parameters if isinstance(state.parameters, dict) else {}
-    rows = state.session.execute(query, parameters).all()
-    return None if len(rows) > _MANY else _by_key(services, rows)
-
-
-def _boxes(
-    session: Session, services: Services, keys: list[str]
-) -> dict[str, tuple[str | None, Any]]:
-    found: dict[str, tuple[str | None, Any]] = {}
-    mapping = services.mapping
-    for start in range(0, len(keys), 500):
-        identities = [mapping.identity(key) for key in keys[start : start + 500]]
-        query = _box_query(services).where(mapping.matches(identities))
-        found |= _by_key(services, session.execute(query).all())
-    return found
-
-
-def _pk(mapping: Any) -> tuple[Any, ...]:
-    columns: tuple[Any, ...] = mapping.mapper.primary_key
-    return columns
-
-
-def _box_query(services: Services) -> Any:
-    mapping = services.mapping
-    columns = list(_pk(mapping))
-    for name in (mapping.mapping.opt_in, mapping.mapping.tenant):
-        if isinstance(name, str) and name in mapping.mapper.column_attrs:
-            columns.append(getattr(mapping.model, name).label(f"mailchimp_optin_{len(columns)}"))
-    return select(*columns)
-
-
-def _by_key(services: Services, rows: Iterable[Any]) -> dict[str, tuple[str | None, Any]]:
-    mapping, width = services.mapping, len(_pk(services.mapping))
-    has_box = mapping.mapping.opt_in in mapping.mapper.column_attrs
-    tenant = mapping.mapping.tenant
-    has_tenant = isinstance(tenant, str) and tenant in mapping.mapper.column_attrs
-    found: dict[str, tuple[str | None, Any]] = {}
-    for row in rows:
-        box = mapping.as_box(row[width]) if has_box else None
-        name = str(row[-1] if row[-1] is not None else "") if has_tenant else None
-        found[mapping.key_from(row[:width])] = (name if tenant is not None else "", box)
-    return found
 
 
 def _changes(before: Any, after: Any) -> list[_Change]:

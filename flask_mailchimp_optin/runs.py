@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,9 @@ RUNNING, WAITING, DONE = "running", "waiting", "done"
 CANCELLED, PREVIEWED = "cancelled", "previewed"
 #: ``initial``, ``manual`` and ``preview`` read all members, ``daily`` those that changed, ``walk`` none.
 KINDS = ("initial", "manual", "preview", "daily", "walk")
+
+#: What a plan counts before anything is changed.
+COUNTS = ("boxes_on", "boxes_off", "removals", "asks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,25 @@ def plan(tx: Transaction, services: Services, connection: Row[Any], kind: str, a
             **dict.fromkeys(numbers.split(), 0),
         )
     )
+
+
+def advance(tx: Transaction, services: Services, run: Row[Any], cursor: Any, **counts: Any) -> None:
+    """Write a run's new cursor and counts."""
+    change(tx, services, run.id, cursor=json.dumps(cursor), **counts)
+
+
+def next_phase(tx: Transaction, services: Services, run: Row[Any], **counts: Any) -> None:
+    """Go on with the next phase; a walk has only one."""
+    if run.kind == "walk":
+        close(tx, services, run, DONE, **counts)
+        return
+    following = {"customers": "members", "members": "plan", "plan": "send"}[run.phase]
+    change(tx, services, run.id, phase=following, cursor="{}", **counts)
+
+
+def close(tx: Transaction, services: Services, run: Row[Any], state: str, **values: Any) -> None:
+    """Bring a run to its end."""
+    change(tx, services, run.id, state=state, finished_at=services.now(), **values)
 
 
 def current(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:

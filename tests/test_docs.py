@@ -103,13 +103,24 @@ def test_every_signal_is_listed() -> None:
     assert all(f"``signals.{name}``" in text for name in names)
 
 
-def test_every_module_has_its_place_in_the_layers() -> None:
-    text = (DOCS / "architecture.rst").read_text(encoding="utf-8")
-    layers = text.split("The layers\n")[1].split("The tables\n")[0]
+def _contract(name: str, key: str) -> set[str]:
     contracts = configparser.ConfigParser()
     contracts.read(ROOT / ".importlinter", encoding="utf-8")
-    for name in re.findall(r"\w+", contracts["importlinter:contract:layers"]["layers"]):
+    return set(re.findall(r"\w+", contracts[f"importlinter:contract:{name}"][key]))
+
+
+def test_every_module_has_its_place_in_the_picture_of_the_layers() -> None:
+    text = (DOCS / "architecture.rst").read_text(encoding="utf-8")
+    layers = text.split("The layers\n")[1].split("The tables\n")[0]
+    for name in _contract("layers", "layers"):
         assert re.search(rf"^    .*\b{name}\b", layers, re.MULTILINE), name
+
+
+def test_the_contracts_forget_no_module() -> None:
+    modules = _contract("layers", "layers")
+    edge = {"extension", "views", "cli", "forms", "health", "jobs", "state"}
+    assert modules - edge <= _contract("edge", "source_modules")
+    assert modules - {"client", "transport"} <= _contract("http", "source_modules")
 
 
 def test_the_example_of_a_hosts_test_is_one(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import requests
 
 from .browser import NotThere
 from .processes import session_members
-from .stage import HOST, Plan, staged
+from .stage import HOST, Plan, answers_ping, staged
 
 T = TypeVar("T")
 
@@ -84,6 +84,8 @@ def run(plan: Plan) -> bool:
     left = [pid for child in children for pid in session_members(child)]
     seconds = time.monotonic() - stopping
     report.add("stop", "0 processes left", f"{len(left)} processes left", seconds, ok=not left)
+    if plan.redis_url is None:
+        report.see("… its Redis", "gone", lambda: "there" if answers_ping(stage.redis) else "gone")
     number, whole = report.failed, time.monotonic() - began
     print(f"\n{f'{number} FAILED' if number else 'All was seen as expected'}, in {whole:.1f} s.")
     return bool(number)

@@ -78,7 +78,7 @@ class Stage:
         """
         :raises Broken: something ended that should run.
         """
-        if not _answers_ping(self.redis):  # first: a worker ends without it
+        if not answers_ping(self.redis):  # first: a worker ends without it
             raise Broken("Redis does not answer any more.")
         self.processes.check()
 
@@ -130,7 +130,7 @@ def _client(url: str) -> Redis:
         client = Redis.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
     except ValueError as error:
         raise Broken(f"REDIS_URL: {error}.") from None
-    if not _answers_ping(client):
+    if not answers_ping(client):
         raise Broken("No Redis answers at REDIS_URL. Unset it, and the demo starts one of its own.")
     return client
 
@@ -249,7 +249,8 @@ def _add_audience(sandbox_url: str, name: str) -> None:
     direct().post(f"{sandbox_url}/audiences", data={"name": name}, timeout=5)
 
 
-def _answers_ping(redis: Redis) -> bool:
+def answers_ping(redis: Redis) -> bool:
+    """Whether the server is there."""
     try:
         return bool(redis.ping())
     except RedisError:

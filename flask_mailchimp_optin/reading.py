@@ -1,0 +1,124 @@
+"""A sync's second phase: the members, as Mailchimp shows them now, are remembered. Both journeys."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, or_, select, update
+
+from . import contacts, runs
+from .client import Client, MemberRead
+from .consent import Status
+from .contacts import Contact
+from .errors import NotFound
+from .lease import Lease
+from .models import utc
+from .services import Services, Transaction
+
+_PAGE = 1000
+#: A daily reading starts this long before the last one began.
+_OVERLAP = timedelta(minutes=10)
+
+
+def read(
+    services: Services, lease: Lease, connection: Row[Any], run: Row[Any], client: Client
+) -> bool:
+    cursor = json.loads(run.cursor or "{}")
+    if "todo" not in cursor:
+        cursor = _begin_reading(services, connection, run)
+    if not cursor["todo"]:
+        services.transact(lambda tx: _held(tx, lease, services, run, cursor))
+        return True
+    audience_id, list_id, since_text, status = cursor["todo"][0]
+    since = datetime.fromisoformat(since_text) if since_text else None
+    now = services.now()
+    try:
+        rows, total = client.members(list_id, since=since, offset=cursor["offset"], status=status)
+    except NotFound:
+        rows, total = [], 0  # the audience is gone: no box changes because of that
+
+    def work(tx: Transaction) -> None:
+        lease.hold(tx, services)
+        _remember(tx, services, connection, audience_id, rows, now)
+        read = cursor["offset"] + len(rows)
+        counts = {"members": run.members + (total if cursor["offset"] == 0 else 0)}
+        counts["members_done"] = min(counts["members"], run.members_done + len(rows))
+        if len(rows) < _PAGE or read >= total:
+            following = cursor | {"todo": cursor["todo"][1:], "offset": 0}
+        else:
+            following = cursor | {"offset": cursor["offset"] + _PAGE - 10}
+        runs.advance(tx, services, run, following, **counts)
+
+    services.transact(work)
+    return True
+
+
+def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> dict[str, Any]:
+    """What to read: each audience that is somebody's, in full or since the last reading."""
+    table, customer = services.tables.audience, services.tables.customer
+    used = select(customer.c.audience_id).where(customer.c.connection_id == connection.id)
+    with services.begin() as tx:
+        rows = tx.rows(
+            select(table)
+            .where(
+                table.c.connection_id == connection.id,
+                table.c.gone_at.is_(None),
+                or_(table.c.id == connection.master_audience_id, table.c.id.in_(used)),
+            )
+            .order_by(table.c.id)
+        )
+    todo = []
+    for row in rows:
+        read_at = utc(row.read_at)
+        since = None
+        if run.kind == "daily" and read_at is not None:
+            since = (read_at - _OVERLAP).isoformat()
+        # The archived are listed only when they are asked for.
+        todo += [[row.id, row.list_id, since, status] for status in (None, "archived")]
+    started = services.now().isoformat()
+    return {"todo": todo, "offset": 0, "started": started, "read": [row.id for row in rows]}
+
+
+def _held(
+    tx: Transaction, lease: Lease, services: Services, run: Row[Any], cursor: dict[str, Any]
+) -> None:
+    lease.hold(tx, services)
+    table = services.tables.audience
+    if cursor["read"]:
+        started = datetime.fromisoformat(cursor["started"])
+        ids = table.c.id.in_(cursor["read"])
+        tx.execute(update(table).where(ids).values(read_at=started))
+    runs.next_phase(tx, services, run)
+
+
+def _remember(
+    tx: Transaction,
+    services: Services,
+    connection: Row[Any],
+    audience_id: int,
+    rows: list[MemberRead],
+    now: datetime,
+) -> None:
+    """Write down what was read of the members that belong to customers, or did."""
+    pairs = {(audience_id, member.address) for member in rows}
+    owned = set(contacts.owners(tx, services, pairs))
+    ours = contacts.ensure(tx, services, connection.id, owned)
+    ours |= contacts.find(tx, services, pairs - owned)
+    changed = []
+    for member in rows:
+        contact = ours.get((audience_id, member.address))
+        if contact is None:
+            continue  # a member that is no customer: never touched
+        read = contacts.member_of(member)
+        if _news(contact, read.status):
+            # Compared with what is wanted when the run is planned; until then only remembered.
+            contact.look = True
+        contacts.saw(contact, read, now)
+        changed.append(contact)
+    contacts.save(tx, services, changed)
+
+
+def _news(contact: Contact, status: Status) -> bool:
+    return bool(contact.seen_status != status or contact.wanted is None or contact.moved)

@@ -1,0 +1,219 @@
+"""What the customers of an address want of Mailchimp, together. Journey out.
+
+Customers who share an address share its decision; an address that nobody owns any more is an orphan.
+Only records of ours are written here; what is due is told by ``settle``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, select, update
+
+from . import contacts
+from .consent import Agreed, Status, latest
+from .inbound import set_boxes
+from .ledger import Facts
+from .mapping import Snapshot
+from .models import utc
+from .services import Services, Transaction
+
+#: What of that which changed may be settled at once; the rest is only remembered.
+ALL, NOS, NOTHING = "all", "nos", "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """The audiences of a connection, for finding a customer's."""
+
+    connection_id: int
+    tenant: str
+    master_id: int | None
+    by_list: Mapping[str, int]
+    on_delete: str
+
+    def audience(self, snapshot: Snapshot) -> tuple[int | None, str | None]:
+        """The customer's audience id, or None with the reason."""
+        if snapshot.list_id is None:
+            return self.master_id, None
+        found = self.by_list.get(snapshot.list_id)
+        if found is None:
+            return None, (
+                "The customer's own list is not among the stored lists. Refresh and store the "
+                "lists, or give the customer another one."
+            )
+        return found, None
+
+
+def house_of(tx: Transaction, services: Services, connection: Row[Any]) -> House:
+    """The audiences that the connection's customers may belong to."""
+    table = services.tables.audience
+    rows = tx.rows(
+        select(table.c.id, table.c.list_id).where(
+            table.c.connection_id == connection.id, table.c.gone_at.is_(None)
+        )
+    )
+    return House(
+        connection_id=connection.id,
+        tenant=connection.tenant,
+        master_id=connection.master_audience_id,
+        by_list={row.list_id: row.id for row in rows},
+        on_delete=connection.on_delete,
+    )
+
+
+class Wants:
+    """Works out what the owners of addresses want, and makes their contacts due."""
+
+    def __init__(
+        self,
+        tx: Transaction,
+        services: Services,
+        house: House,
+        *,
+        release: str,
+        profiles: Mapping[tuple[int, str], str],
+    ) -> None:
+        self.tx, self.services, self.house = tx, services, house
+        self.release, self.profiles = release, profiles
+
+    def settle(self, pairs: set[tuple[int, str]], moves: Mapping[tuple[int, str], str]) -> None:
+        """For these (audience id, address) pairs.
+
+        :param moves: pair to the address that its customer had before.
+        """
+        owners = contacts.owners(self.tx, self.services, pairs)
+        decided = {pair: _decide(owners.get(pair, [])) for pair in pairs}
+        needed = [p for p in pairs if p in moves or decided[p][0] is not None]
+        rows = contacts.ensure(self.tx, self.services, self.house.connection_id, needed)
+        rows |= contacts.find(self.tx, self.services, pairs - set(rows))
+        followed = {p: old for p, old in moves.items() if _can_move(rows, owners, p, old)}
+        left_behind = {(audience, old) for (audience, _), old in followed.items()}
+        for pair, row in rows.items():
+            if pair in owners:
+                self._want(row, decided[pair], owners[pair], followed.get(pair))
+            elif pair not in left_behind:  # those are settled together with the new address
+                self._orphan(row)
+
+    def _want(
+        self,
+        row: contacts.Contact,
+        decided: tuple[bool | None, datetime | None],
+        owners: list[Row[Any]],
+        old_address: str | None,
+    ) -> None:
+        wanted, at = decided
+        new_decision = (wanted, at) != (row.wanted, row.wanted_at) and wanted is not None
+        profile = self.profiles.get(row.pair)
+        other_profile = bool(wanted and profile and profile != row.profile)
+        if new_decision or other_profile or old_address or row.orphan:
+            values = self._values(row, wanted, at, old_address, new_decision=new_decision)
+            self._update(row, **values)
+        if wanted is not None:
+            others = [owner for owner in owners if owner.opt_in is not wanted]
+            when, facts = at or self.services.now(), Facts(source="shared address", at=at)
+            set_boxes(self.tx, self.services, others, wanted, when, facts)
+        if wanted is False and new_decision:
+            self._withdraw_elsewhere(row)
+
+    def _values(
+        self,
+        row: contacts.Contact,
+        wanted: bool | None,
+        at: datetime | None,
+        old_address: str | None,
+        *,
+        new_decision: bool,
+    ) -> dict[str, Any]:
+        version = row.version + 1
+        values: dict[str, Any] = {"version": version, "orphan": None}
+        if new_decision:
+            values |= {"wanted": wanted, "wanted_at": at, "decided_version": version}
+            values |= {"attempts": 0, "refusal": None, "refusal_text": None, "refused_at": None}
+        if old_address is not None:
+            values["moved_from"] = old_address
+        is_no = wanted is False and new_decision
+        if self.release == ALL or (self.release == NOS and is_no):
+            values["due_at"] = self.services.now()
+        return values
+
+    def _update(self, row: contacts.Contact, **values: Any) -> None:
+        table = self.services.tables.contact
+        self.tx.execute(update(table).where(table.c.id == row.id).values(**values))
+
+    def _withdraw_elsewhere(self, row: contacts.Contact) -> None:
+        """A no also reaches lists that the customer was left in when the master list changed."""
+        table, customer = self.services.tables.contact, self.services.tables.customer
+        owned = select(customer.c.id).where(
+            customer.c.audience_id == table.c.audience_id, customer.c.address == table.c.address
+        )
+        now = self.services.now()
+        self.tx.execute(
+            update(table)
+            .where(
+                table.c.connection_id == row.connection_id,
+                table.c.address == row.address,
+                table.c.id != row.id,
+                table.c.wanted.is_(True),
+                ~owned.exists(),
+            )
+            .values(
+                wanted=False,
+                wanted_at=now,
+                version=table.c.version + 1,
+                decided_version=table.c.version + 1,
+                due_at=now,
+            )
+        )
+
+    def _orphan(self, row: contacts.Contact) -> None:
+        """Nobody owns the address here any more: what to do with the member."""
+        table = self.services.tables.contact
+        policy = self._policy(row)
+        if policy == "leave" or (row.agreed == Agreed.NOTHING and row.open_verb is None):
+            self.tx.execute(delete(table).where(table.c.id == row.id))
+            return
+        due = {"due_at": self.services.now()} if self.release == ALL else {}
+        self._update(row, orphan=policy, version=row.version + 1, attempts=0, refusal=None, **due)
+
+    def _policy(self, row: contacts.Contact) -> str:
+        """The deletion policy; or out of the list, where the customer has another one now."""
+        table = self.services.tables.customer
+        elsewhere = self.tx.value(
+            select(table.c.id)
+            .where(
+                table.c.connection_id == self.house.connection_id,
+                table.c.address == row.address,
+            )
+            .limit(1)
+        )
+        return "unsubscribe" if elsewhere is not None else self.house.on_delete
+
+
+def _can_move(
+    rows: Mapping[tuple[int, str], contacts.Contact],
+    owners: Mapping[tuple[int, str], list[Row[Any]]],
+    new: tuple[int, str],
+    old_address: str,
+) -> bool:
+    """Whether the member may simply get the new address: known there, unknown here, nobody else's."""
+    old = rows.get((new[0], old_address))
+    known = (Status.SUBSCRIBED, Status.UNSUBSCRIBED, Status.PENDING)
+    return (
+        old is not None
+        and (new[0], old_address) not in owners
+        and old.seen_status in known
+        and new in rows
+        and rows[new].seen_status in (None, Status.ABSENT)
+    )
+
+
+def _decide(owners: list[Row[Any]]) -> tuple[bool | None, datetime | None]:
+    return latest(
+        (bool(row.opt_in), utc(row.decided_at))
+        for row in owners
+        if row.opt_in is not None and (row.decided_at is not None or row.opt_in)
+    )
