@@ -29,8 +29,6 @@ ROUNDS = 7
 Work = Callable[[], None]
 
 
-
-
 def make_host(folder: Path, name: str, redis_url: str | None) -> tuple[Flask, SQLAlchemy, Any]:
     """A host of its own; without a Redis address it does not have the extension."""
     db = SQLAlchemy(model_class=type("Base", (DeclarativeBase,), {}))

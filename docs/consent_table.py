@@ -149,6 +149,12 @@ SITUATIONS = (
         _member(Status.SUBSCRIBED, changed=NOON),
         KNEW_NO,
     ),
+    Situation(
+        "Unticked here; certainly later the person left there and signed up again.",
+        UNTICKED,
+        _member(Status.SUBSCRIBED, changed=LATER, opted_in=LATER),
+        Memory(agreed=Agreed.YES, opted_at=EARLIER),
+    ),
     Situation("Waiting for the person's answer to the confirmation mail.", YES, PENDING),
     Situation("Unticked while the confirmation mail was unanswered.", UNTICKED, PENDING),
     Situation("Mail bounced for good.", YES, CLEANED, KNEW_YES),

@@ -95,7 +95,8 @@ def _condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any
     run = runs.current(tx, services, connection.id)
     return due(
         services,
-        enabled=connection.enabled,
+        # An initial sync reads Mailchimp before anything but a no goes out.
+        enabled=connection.enabled and not reconcile.is_reading_first(run),
         daily=connection.daily,
         run_id=run.id if run is not None else None,
     )

@@ -224,8 +224,10 @@ def _attention(services: Services, tenant: str) -> Check:
         return Check(
             code="attention",
             level=WARNING,
-            text=f"{number} customers need attention.",
-            hint="See the activity page for the reasons, mend them, and try again.",
+            text="1 customer needs attention."
+            if number == 1
+            else f"{number} customers need attention.",
+            hint="The list on the activity page says why and what to do.",
         )
     return Check(code="attention", level=OK, text="Nobody needs attention.")
 

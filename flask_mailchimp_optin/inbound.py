@@ -166,7 +166,8 @@ def set_boxes(
     try:
         for key, customer in customers.items():
             if mapping.box(customer) is value:
-                unchanged.append((key, mapping.tenant_of(customer), mapping.address_of(customer)))
+                tenant = mapping.tenant_of(customer) or ""
+                unchanged.append((key, tenant, mapping.address_of(customer)))
             else:
                 mapping.set_box(customer, value)
         tx.session.flush()

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from rq import Queue, Worker
+from rq import Queue, Worker, worker_registration
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -200,8 +200,13 @@ class OurWorker(Worker):
         )
 
     def run_maintenance_tasks(self) -> None:
-        """RQ's own maintenance, and our sweep."""
+        """RQ's own maintenance, our sweep, and our name again, should Redis have been restarted."""
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's
+        with self.connection.pipeline() as pipeline:
+            pipeline.hset(self.key, mapping=self.serialize())
+            worker_registration.register(self, pipeline)
+            pipeline.expire(self.key, self.worker_ttl + 60)
+            pipeline.execute()
         enqueue(self.queues[0], "sweep")
 
     def perform_job(self, *args: Any, **kwargs: Any) -> bool:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, Session
 
 from .addresses import canonical
-from .errors import BadAddress, ConfigError
+from .errors import BadAddress, ConfigError, MailchimpOptinError
 
 #: An attribute's name, or a callable that takes the customer.
 Source = str | Callable[[Any], Any]
@@ -68,7 +68,7 @@ class Snapshot:
     """
 
     key: str
-    tenant: str
+    tenant: str | None
     address: str | None
     problem: str | None
     opt_in: bool | None
@@ -184,15 +184,36 @@ class BoundMapping:
     # Reading
 
     def snapshot(self, customer: Any) -> Snapshot:
-        """The customer as their row says now. Never raises for what a row holds."""
+        """The customer as their row says now. Never raises, whatever the row or the mapping does."""
+        try:
+            return self._snapshot(customer)
+        except _MappingFailed as error:
+            return Snapshot(
+                key=self.key_of(customer),
+                tenant=self.tenant_of(customer),
+                address=None,
+                problem=str(error),
+                opt_in=self._box_at_least(customer),
+                list_id=None,
+                merge_fields={},
+                tags=(),
+            )
+
+    def _box_at_least(self, customer: Any) -> bool | None:
+        """The checkbox, whatever else fails: a no must not wait for a mended mapping."""
+        try:
+            return self.box(customer)
+        except Exception:
+            return None
+
+    def _snapshot(self, customer: Any) -> Snapshot:
         m = self.mapping
-        raw = _value(customer, m.email)
         address, problem = None, None
         try:
-            address = canonical(raw)
+            address = canonical(_value(customer, m.email))
         except BadAddress as error:
             problem = str(error)
-        tags = m.tags(customer) if callable(m.tags) else m.tags
+        tags = _value(customer, m.tags) if callable(m.tags) else m.tags
         return Snapshot(
             key=self.key_of(customer),
             tenant=self.tenant_of(customer),
@@ -204,18 +225,21 @@ class BoundMapping:
             tags=tuple(str(tag) for tag in tags or () if str(tag).strip()),
         )
 
-    def tenant_of(self, customer: Any) -> str:
-        """The tenant's name; "" where there is only one."""
+    def tenant_of(self, customer: Any) -> str | None:
+        """The tenant's name; "" where there is only one, None if the mapping can't tell."""
         if self.mapping.tenant is None:
             return ""
-        value = _value(customer, self.mapping.tenant)
+        try:
+            value = _value(customer, self.mapping.tenant)
+        except _MappingFailed:
+            return None
         return "" if value is None else str(value)
 
     def address_of(self, customer: Any) -> str | None:
         """The canonical address, or None if it can't be one."""
         try:
             return canonical(_value(customer, self.mapping.email))
-        except BadAddress:
+        except (BadAddress, _MappingFailed):
             return None
 
     as_box = staticmethod(lambda value: as_box(value))
@@ -299,8 +323,19 @@ def _python_type(column: Any) -> Any:
         return None
 
 
-def _value(customer: Any, source: Source) -> Any:
-    return getattr(customer, source) if isinstance(source, str) else source(customer)
+class _MappingFailed(MailchimpOptinError):
+    """A function or property of the host's, named in the mapping, raised."""
+
+
+def _value(customer: Any, source: Any) -> Any:
+    try:
+        return getattr(customer, source) if isinstance(source, str) else source(customer)
+    except Exception as error:
+        name = source if isinstance(source, str) else getattr(source, "__name__", "a function")
+        raise _MappingFailed(
+            f"The mapping's {name} failed for this customer ({type(error).__name__}). Mend it, then "
+            "save the customer again."
+        ) from error
 
 
 def _text_or_none(value: Any) -> str | None:

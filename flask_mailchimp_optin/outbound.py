@@ -125,7 +125,9 @@ def observe(
                 tx.execute(_by_id(services, record.id, delete))
             continue
         snapshot = services.mapping.snapshot(customer)
-        if snapshot.tenant != house.tenant:
+        if snapshot.tenant is None and record is None:
+            continue  # the mapping can't tell whose they are: nothing of theirs is known here
+        if snapshot.tenant not in (house.tenant, None):
             touched |= _pair(record)
             _hand_over(tx, services, snapshot, what, record)
             continue
@@ -239,14 +241,28 @@ def _values(
     return {
         "customer_key": snapshot.key,
         "connection_id": house.connection_id,
-        "audience_id": audience_id,
-        "own_list": snapshot.list_id is not None,
-        "address": snapshot.address,
+        **_whereabouts(record, snapshot, audience_id, unknown_list=problem is not None),
         "opt_in": opt_in,
         "decided_at": decided_at,
         "problem": snapshot.problem or problem,
         "seen_at": services.now(),
     }
+
+
+def _whereabouts(
+    record: Row[Any] | None, snapshot: Snapshot, audience_id: int | None, *, unknown_list: bool
+) -> dict[str, Any]:
+    """List and address; while they are impossible, the last good ones: nobody leaves by a typo."""
+    address, own_list = snapshot.address, snapshot.list_id is not None
+    if record is not None and snapshot.problem is not None:
+        return {
+            "audience_id": record.audience_id,
+            "own_list": record.own_list,
+            "address": record.address,
+        }
+    if record is not None and unknown_list:
+        audience_id, own_list = record.audience_id, record.own_list
+    return {"audience_id": audience_id, "own_list": own_list, "address": address}
 
 
 def _record_found(

@@ -111,9 +111,8 @@ def _read(here: Round, wanted: list[Contact]) -> dict[tuple[int, str], MemberRea
     if len(wanted) <= _SINGLE_READS:
         return {c.pair: here.held(here.client.member, list_id, c.address) for c in wanted}
     known = [c for c in wanted if c.seen_at is not None and c.seen_status != Status.ABSENT]
-    unknown = [c for c in wanted if c not in known]
     found: dict[tuple[int, str], MemberRead | None] = {c.pair: _as_seen(c) for c in known}
-    for contact in unknown:
+    for contact in [c for c in wanted if c.pair not in found]:
         found[contact.pair] = here.held(here.client.member, list_id, contact.address)
     if known:
         since = min(c.seen_at for c in known) - _MARGIN
@@ -126,10 +125,14 @@ def _read(here: Round, wanted: list[Contact]) -> dict[tuple[int, str], MemberRea
 
 
 def _needs_reading(contact: Contact) -> bool:
-    """Whether Mailchimp must be read before anything can be decided."""
-    return bool(
-        contact.look or contact.wanted is not True or contact.open_verb or contact.late_verb
-    )
+    """Whether Mailchimp must be read before anything can be decided.
+
+    A yes needs no reading, but for somebody unsubscribed: an UPSERT would move ``last_changed``, which
+    tells whether it was our own REMOVE, and nothing since, that unsubscribed them.
+    """
+    comes_back = contact.moved and contact.seen_status == Status.UNSUBSCRIBED
+    unsure = contact.look or contact.open_verb or contact.late_verb
+    return bool(unsure or comes_back or contact.wanted is not True)
 
 
 def _as_seen(contact: Contact) -> MemberRead:

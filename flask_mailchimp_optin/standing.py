@@ -78,7 +78,7 @@ def states_of(services: Services, customers: Iterable[Any]) -> dict[str, Custome
     mapping = services.mapping
     by_tenant: dict[str, dict[str, Any]] = {}
     for customer in customers:
-        of_tenant = by_tenant.setdefault(mapping.tenant_of(customer), {})
+        of_tenant = by_tenant.setdefault(mapping.tenant_of(customer) or "", {})
         of_tenant[mapping.key_of(customer)] = customer
     found: dict[str, CustomerState] = {}
     with services.begin() as tx:

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from rq import Queue
 
-from flask_mailchimp_optin import jobs, state
+from flask_mailchimp_optin import health, jobs, state
 from tests.faults.processes import Parts, until
 
 
@@ -61,9 +61,7 @@ def _caught_in_the_middle(parts: Parts, *, applied: bool) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("applied", [True, False], ids=["applied", "not-applied"])
-def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(
-    parts: Parts, applied: bool
-) -> None:
+def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(parts: Parts, applied: bool) -> None:
     _, child = _caught_in_the_middle(parts, applied=applied)
     os.kill(child, signal.SIGKILL)
     until(lambda: subscribed(parts, *(f"c{n}@example.com" for n in range(40))))
@@ -122,6 +120,20 @@ def test_a_commit_succeeds_while_redis_is_down_and_a_sweep_sends_it(
     assert _swept(parts)
     assert subscribed(parts, *(f"c{n}@example.com" for n in range(5)))
     broken.close()
+
+
+def test_a_worker_is_known_again_after_redis_was_restarted_empty(parts: Parts) -> None:
+    here = state.of(parts.host.app)
+    worker = jobs.OurWorker(parts.host.app, parts.redis)
+    worker.register_birth()  # type: ignore[no-untyped-call]  # RQ's
+    for key in parts.redis.scan_iter(match=f"*{parts.queue}*"):
+        parts.redis.delete(key)
+    parts.redis.delete(worker.key)
+    worker.run_maintenance_tasks()
+    with parts.host.app.app_context():
+        found = {check.code: check.level for check in health.checks(here, "")}
+    worker.register_death()  # type: ignore[no-untyped-call]  # RQ's
+    assert found["worker"] == "ok"
 
 
 def test_planted_jobs_are_not_run(parts: Parts, tmp_path: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from flask_mailchimp_optin.testing import MailchimpSandbox
@@ -27,9 +29,11 @@ def test_an_unticked_customer_never_reaches_mailchimp(connected: Host) -> None:
 def test_unticking_unsubscribes_and_ticking_again_subscribes(connected: Host) -> None:
     ada = connected.add(wants_news=True)
     connected.work()
+    connected.clock.turn(minutes=1)
     connected.change(ada, wants_news=False)
     connected.work()
     assert connected.status("ada@example.com") == "unsubscribed"
+    connected.clock.turn(minutes=1)
     connected.change(ada, wants_news=True)
     connected.work()
     # Our own removal, and nothing since: they come back without being asked again.
@@ -233,9 +237,7 @@ def test_an_impossible_address_is_shown_and_stops_nobody_else(connected: Host) -
 
 def test_a_thousand_customers_go_in_batches_of_five_hundred(connected: Host) -> None:
     with connected.app.app_context():
-        db.session.add_all(
-            Customer(mail=f"c{n}@example.com", wants_news=True) for n in range(1001)
-        )
+        db.session.add_all(Customer(mail=f"c{n}@example.com", wants_news=True) for n in range(1001))
         db.session.commit()
     before = len(connected.calls("POST", f"/lists/{connected.list_id}"))
     connected.work()
@@ -316,9 +318,39 @@ def test_a_no_that_comes_while_mailchimp_is_read_is_never_overtaken(connected: H
     connected.work()
     connected.change(ada, wants_news=True)  # to be asked, for they left by themselves
     connected.sandbox.before_answer(
-        lambda: connected.change(ada, wants_news=False), path="skip_merge_validation"
+        lambda: connected.change(ada, wants_news=False), path="GET /3.0/lists/"
     )
     connected.work()
     assert connected.sandbox.mails == []
     assert connected.status("ada@example.com") == "unsubscribed"
     assert connected.box(ada) is False
+
+
+def test_a_typo_in_the_address_removes_nobody_and_a_no_still_counts(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.change(ada, mail="ada at example")
+    connected.work()
+    assert connected.status("ada@example.com") == "subscribed"
+    assert connected.state(ada) == "bad_address"
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status("ada@example.com") == "unsubscribed"
+
+
+def test_a_mapping_that_fails_stops_neither_the_host_nor_a_no(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+
+    def boom(_customer: Customer) -> str:
+        raise KeyError("given_name")
+
+    good = connected.services.mapping.mapping
+    connected.services.mapping.mapping = replace(good, merge_fields={"FNAME": boom})
+    connected.change(ada, given_name="Ada")
+    connected.work()
+    assert connected.status("ada@example.com") == "subscribed"
+    assert connected.state(ada) == "bad_address"
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status("ada@example.com") == "unsubscribed"

@@ -52,6 +52,22 @@ def test_mailchimp_is_read_before_anything_is_sent(host: Host) -> None:
     assert methods.index("POST") > methods.index("GET")
 
 
+def test_what_waited_for_enabling_is_part_of_the_first_sync(host: Host) -> None:
+    list_id = next(iter(host.sandbox.audiences))
+    host.sandbox.add_members(list_id, ["c1@example.com"], status="unsubscribed")
+    host.connect(enabled=False)
+    for n in range(3):
+        host.add(f"c{n}@example.com", wants_news=True)
+    host.work()
+    assert host.sandbox.members(list_id).keys() == {"c1@example.com"}
+    host.settings(enabled=True)
+    host.work()
+    (run,) = progress(host)
+    assert (run.to_send, run.sent, run.boxes_off) == (3, 3, 1)
+    calls = [f"{r.method} {r.path.rpartition('/')[2]}" for r in host.calls("", f"/{list_id}")]
+    assert calls.index("GET members") < calls.index(f"POST {list_id}")
+
+
 def test_who_subscribed_elsewhere_before_is_ticked(host: Host) -> None:
     list_id = next(iter(host.sandbox.audiences))
     host.sandbox.add_members(list_id, ["ada@example.com", "stranger@example.com"])
