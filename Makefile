@@ -9,7 +9,7 @@ DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test lint format types docs bench clean
+.PHONY: help demo demo-check test test-browser pictures lint format types docs bench clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,6 +22,12 @@ demo-check: $(DEMO)  ## Start the same, drive both journeys over HTTP, print wha
 
 test: $(DEV)  ## Run the tests
 	$(BIN)/python -m pytest
+
+test-browser: $(DEV)  ## Run the tests that drive /usr/bin/chromium
+	$(BIN)/python -m pytest -m browser
+
+pictures: $(DEV)  ## Take the documentation's pictures anew
+	PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 lint: $(DEV)  ## Check style and the layers of imports
 	$(BIN)/ruff check .

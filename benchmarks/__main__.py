@@ -64,7 +64,7 @@ def change_one(app: Flask, db: SQLAlchemy, model: Any, commits: int = 200) -> Wo
 
     def work() -> None:
         with app.app_context():
-            customer = db.session.get(model, 1)
+            customer: Any = db.session.get_one(model, 1)
             for n in range(commits):
                 customer.first_name = f"C{n}{time.monotonic_ns()}"
                 db.session.commit()
@@ -78,7 +78,7 @@ def resave(app: Flask, db: SQLAlchemy, model: Any, commits: int = 200) -> Work:
     def work() -> None:
         with app.app_context():
             for _ in range(commits):
-                customer = db.session.get(model, 1)
+                customer: Any = db.session.get_one(model, 1)
                 customer.first_name = customer.first_name
                 db.session.commit()
 
@@ -106,7 +106,8 @@ def seconds(work: Work) -> float:
 
 def compare(name: str, ours: Work, baseline: Work, n: int, note: str) -> dict[str, Any]:
     """One row of the table: both in turns, the median of each, and of their ratios."""
-    ours(), baseline()
+    ours()
+    baseline()
     pairs = [(seconds(ours), seconds(baseline)) for _ in range(ROUNDS)]
     return {
         "name": name,

@@ -48,7 +48,9 @@ class Config:
         "Mailchimp, in the key's data centre.",
         None,
     )
-    CONNECTIONS: int = _key("Most requests at once per Mailchimp account; Mailchimp allows 10.", 8)
+    CONNECTIONS: int = _key(
+        "Most members read at once from one Mailchimp account; Mailchimp allows 10 requests.", 8
+    )
     TIMEOUT_S: float = _key("Total time for one request to Mailchimp, in seconds.", 30.0)
     STOP_SHARE: float = _key(
         "A sync that would untick, remove or ask more than this share of the customers stops ...",

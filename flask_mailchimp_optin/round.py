@@ -6,14 +6,15 @@ Both journeys. It saves and tells; what is decided and what is sent is the busin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from blinker import NamedSignal
 from sqlalchemy import Row, false, select, update
 
 from . import contacts, signals
-from .client import Client
+from .client import Client, MemberRead
 from .consent import Outcome, Status, Verb
 from .contacts import Contact
 from .lease import Lease
@@ -59,10 +60,16 @@ class Round:
 
         self.keys = self.services.transact(work)
 
-    def held(self, call: Callable[..., Any], *args: Any) -> Any:
-        """A single request, with the lease prolonged before it."""
-        self.services.transact(lambda tx: self.lease.hold(tx, self.services))
-        return call(*args)
+    def members(self, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
+        """The members as they are now, read one by one, a few at a time; None for no member."""
+        found: dict[tuple[int, str], MemberRead | None] = {}
+        list_id = self.audience.list_id
+        for some in contacts.chunks(wanted, self.services.config.CONNECTIONS):
+            self.services.transact(lambda tx: self.lease.hold(tx, self.services))
+            with ThreadPoolExecutor(len(some)) as pool:
+                reads = pool.map(lambda c: self.client.member(list_id, c.address), some)
+                found |= dict(zip([c.pair for c in some], reads, strict=True))
+        return found
 
     def save(self, changed: Iterable[Contact]) -> None:
         """Remember what became of contacts, if the lease still holds."""

@@ -107,16 +107,14 @@ def _run(here: Round, picked: list[Contact]) -> None:
 
 def _read(here: Round, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
     """The members as they are now. One that a bulk reading doesn't show is as last seen."""
-    list_id = here.audience.list_id
-    if len(wanted) <= _SINGLE_READS:
-        return {c.pair: here.held(here.client.member, list_id, c.address) for c in wanted}
     known = [c for c in wanted if c.seen_at is not None and c.seen_status != Status.ABSENT]
+    if len(wanted) <= _SINGLE_READS:
+        known = []
     found: dict[tuple[int, str], MemberRead | None] = {c.pair: _as_seen(c) for c in known}
-    for contact in [c for c in wanted if c.pair not in found]:
-        found[contact.pair] = here.held(here.client.member, list_id, contact.address)
+    found |= here.members([c for c in wanted if c.pair not in found])
     if known:
         since = min(c.seen_at for c in known) - _MARGIN
-        for page in pages(here.client, list_id, since):
+        for page in pages(here.client, here.audience.list_id, since):
             for member in page:
                 pair = (here.audience.id, member.address)
                 if pair in found:

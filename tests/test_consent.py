@@ -209,9 +209,15 @@ def test_the_rule_is_total_and_keeps_its_promises_everywhere() -> None:
         ([(True, NOON), (False, NOON)], (False, NOON)),
         ([(False, NOON), (True, None)], (False, NOON)),
     ],
-    ids="nobody,found-ticked,found-unticked,later-no,later-yes,tie,found-ticked-after-a-no".split(
-        ","
-    ),
+    ids=[
+        "nobody",
+        "found-ticked",
+        "found-unticked",
+        "later-no",
+        "later-yes",
+        "tie",
+        "found-ticked-after-a-no",
+    ],
 )
 def test_customers_who_share_an_address_share_the_latest_decision(
     decisions: list[tuple[bool, datetime | None]], expected: tuple[bool | None, datetime | None]

@@ -18,7 +18,16 @@ from tests.house import Clock, db, make_app
 OURS = {
     f"mailchimp_optin_{name}"
     for name in (
-        "connection audience customer contact outbox decision webhook_event sync_run".split()
+        [
+            "connection",
+            "audience",
+            "customer",
+            "contact",
+            "outbox",
+            "decision",
+            "webhook_event",
+            "sync_run",
+        ]
     )
 }
 
@@ -50,7 +59,7 @@ def test_a_generated_migration_makes_all_tables_without_importing_us(
     (script,) = (tmp_path / "migrations" / "versions").glob("*.py")
     assert "flask_mailchimp_optin" not in script.read_text()
     upgrade(directory=folder)
-    assert OURS <= set(sa.inspect(db.engine).get_table_names())
+    assert set(sa.inspect(db.engine).get_table_names()) >= OURS
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         left = [

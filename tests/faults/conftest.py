@@ -13,7 +13,7 @@ import pytest
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from tests.faults.processes import Parts
-from tests.house import Clock, Host, hosting
+from tests.house import Clock, hosting
 
 
 @pytest.fixture(scope="session")

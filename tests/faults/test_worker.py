@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -136,8 +137,8 @@ def test_a_worker_is_known_again_after_redis_was_restarted_empty(parts: Parts) -
     assert found["worker"] == "ok"
 
 
-def test_planted_jobs_are_not_run(parts: Parts, tmp_path: object) -> None:
-    mark = f"{tmp_path}/mark"
+def test_planted_jobs_are_not_run(parts: Parts, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
     from rq.serializers import JSONSerializer
 
     planted = Queue(parts.queue, connection=parts.redis, serializer=JSONSerializer)
@@ -147,7 +148,7 @@ def test_planted_jobs_are_not_run(parts: Parts, tmp_path: object) -> None:
     parts.worker()
     parts.host.add("ada@example.com", wants_news=True)
     until(lambda: subscribed(parts, "ada@example.com"))
-    assert not os.path.exists(mark)
+    assert not mark.exists()
 
 
 def test_a_plain_rq_worker_serves_too(parts: Parts) -> None:
