@@ -171,6 +171,7 @@ def _master_changed(record: Row[Any] | None, values: Mapping[str, Any]) -> bool:
     """Only the master list is another one: members of the old list stay there until they say no."""
     return (
         record is not None
+        and record.connection_id == values["connection_id"]
         and not record.own_list
         and not values["own_list"]
         and record.audience_id != values["audience_id"]

@@ -165,7 +165,15 @@ def _hasten(app: Flask) -> None:
         connection.execute("PRAGMA synchronous = OFF")
 
 
-def make_app(folder: Path, sandbox_url: str, clock: Callable[[], datetime], **config: Any) -> Flask:
+def make_app(
+    folder: Path,
+    sandbox_url: str,
+    clock: Callable[[], datetime],
+    *,
+    mapping: CustomerMapping = MAPPING,
+    tenant: Callable[[], str] | None = None,
+    **config: Any,
+) -> Flask:
     """The host application, its tables made anew."""
     app = Flask("host")
     app.config.update(
@@ -187,7 +195,8 @@ def make_app(folder: Path, sandbox_url: str, clock: Callable[[], datetime], **co
         app,
         db,
         Customer,
-        mapping=MAPPING,
+        mapping=mapping,
+        tenant=tenant,
         authorize=lambda: not app.config.get("TEST_DENY") and g.get("user") != "nobody",
         clock=clock,
     )
