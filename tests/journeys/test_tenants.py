@@ -11,7 +11,7 @@ import pytest
 from flask_mailchimp_optin import connect, drain
 from flask_mailchimp_optin.connect import Settings
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.house import MAPPING, Clock, Host, db, hosting
+from tests.house import MAPPING, Clock, Host, hosting
 
 RED, BLUE = "red", "blue"
 
