@@ -109,49 +109,74 @@ def observe(
     """
     if not seen:
         return
+    look = _Look(tx, services, house)
     customers = services.mapping.load(tx.session, seen)
     known = contacts.records(tx, services, list(seen))
-    touched: set[tuple[int, str]] = set()
-    moves: dict[tuple[int, str], str] = {}
-    fresh: list[dict[str, Any]] = []
-    same: list[int] = []
-    profiles: dict[tuple[int, str], str] = {}
     earlier = _earlier_decisions(tx, services, [k for k in customers if k not in known])
     for key, what in seen.items():
-        record, customer = known.get(key), customers.get(key)
-        if customer is None:
-            touched |= _pair(record)
-            if record is not None:
-                tx.execute(_by_id(services, record.id, delete))
-            continue
-        snapshot = services.mapping.snapshot(customer)
-        if snapshot.tenant is None and record is None:
-            continue  # the mapping can't tell whose they are: nothing of theirs is known here
-        if snapshot.tenant not in (house.tenant, None):
-            touched |= _pair(record)
-            _hand_over(tx, services, snapshot, what, record)
-            continue
-        values = _values(tx, services, house, snapshot, what, record, earlier.get(key))
-        if not _master_changed(record, values):
-            touched |= _pair(record)
-        if record is None:
-            fresh.append(values)
-        elif _differs(record, values):
-            tx.execute(_by_id(services, record.id, update).values(**values))
+        if key in customers:
+            look.at(customers[key], what, known.get(key), earlier.get(key))
         else:
-            same.append(record.id)
-        _note_move(record, values, moves)
+            look.missing(known.get(key))
+    look.remember()
+    wants = Wants(tx, services, house, release=release, profiles=look.profiles)
+    wants.settle(look.touched, look.moves)
+
+
+class _Look:
+    """What a look at some customers finds: our records of them, and the addresses it is about."""
+
+    def __init__(self, tx: Transaction, services: Services, house: House) -> None:
+        self.tx, self.services, self.house = tx, services, house
+        self.touched: set[tuple[int, str]] = set()
+        self.moves: dict[tuple[int, str], str] = {}
+        self.profiles: dict[tuple[int, str], str] = {}
+        self._fresh: list[dict[str, Any]] = []
+        self._same: list[int] = []
+
+    def missing(self, record: Row[Any] | None) -> None:
+        """The customer is gone."""
+        self.touched |= _pair(record)
+        if record is not None:
+            self.tx.execute(_by_id(self.services, record.id, delete))
+
+    def at(
+        self,
+        customer: Any,
+        what: Seen,
+        record: Row[Any] | None,
+        earlier: tuple[bool, datetime] | None,
+    ) -> None:
+        """The customer as their row says now."""
+        snapshot = self.services.mapping.snapshot(customer)
+        if snapshot.tenant is None and record is None:
+            return  # the mapping can't tell whose they are: nothing of theirs is known here
+        if snapshot.tenant not in (self.house.tenant, None):
+            self.missing(record)
+            _hand_over(self.tx, self.services, snapshot, what)
+            return
+        values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
+        if not _master_changed(record, values):
+            self.touched |= _pair(record)
+        if record is None:
+            self._fresh.append(values)
+        elif _differs(record, values):
+            self.tx.execute(_by_id(self.services, record.id, update).values(**values))
+        else:
+            self._same.append(record.id)
+        _note_move(record, values, self.moves)
         if values["audience_id"] and values["address"]:
             pair = (values["audience_id"], values["address"])
-            touched.add(pair)
-            profiles.setdefault(pair, contacts.fingerprint(snapshot))
-    tx.execute(insert(services.tables.customer), fresh)
-    table = services.tables.customer
-    for chunk in contacts.chunks(same):
-        still_there = update(table).where(table.c.id.in_(chunk))
-        tx.execute(still_there.values(seen_at=services.now()))
-    wants = Wants(tx, services, house, release=release, profiles=profiles)
-    wants.settle(touched, moves)
+            self.touched.add(pair)
+            self.profiles.setdefault(pair, contacts.fingerprint(snapshot))
+
+    def remember(self) -> None:
+        """Write what has not been written one by one."""
+        table = self.services.tables.customer
+        self.tx.execute(insert(table), self._fresh)
+        for chunk in contacts.chunks(self._same):
+            still_there = update(table).where(table.c.id.in_(chunk))
+            self.tx.execute(still_there.values(seen_at=self.services.now()))
 
 
 def _differs(record: Row[Any], values: Mapping[str, Any]) -> bool:
@@ -201,12 +226,8 @@ def _earlier_decisions(
     return found
 
 
-def _hand_over(
-    tx: Transaction, services: Services, snapshot: Snapshot, what: Seen, record: Row[Any] | None
-) -> None:
+def _hand_over(tx: Transaction, services: Services, snapshot: Snapshot, what: Seen) -> None:
     """The customer belongs to another tenant: their drain takes it from here."""
-    if record is not None:
-        tx.execute(_by_id(services, record.id, delete))
     decision, at = what.decisions[-1] if what.decisions else (None, what.at)
     tx.execute(
         insert(services.tables.outbox).values(
