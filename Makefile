@@ -21,7 +21,7 @@ demo-check: $(DEMO)  ## Start the same, drive both journeys over HTTP, print wha
 	@$(BIN)/python -m example_app.demo --check
 
 test: $(DEV)  ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-browser: $(DEV)  ## Run the tests that drive /usr/bin/chromium
 	$(BIN)/python -m pytest -m browser

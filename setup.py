@@ -50,6 +50,7 @@ setup(
             "pytest-flask>=1.3",
             "pytest-playwright>=0.5",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             "mailchimp-marketing>=3.0.80",
             "jsonschema>=4.21",
