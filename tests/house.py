@@ -50,10 +50,17 @@ MAPPING = CustomerMapping(
 
 
 class Clock:
-    """Aware UTC now, that a test can turn forward; handed to the host and to the sandbox."""
+    """Aware UTC, from today's noon on, that a test can turn forward; for host and sandbox.
 
-    def __init__(self) -> None:
-        self.ahead = timedelta(0)
+    Noon, so that nothing depends on whether the test runs just before the time of the daily sync.
+
+    :param real: the real time instead, for tests with processes of their own.
+    """
+
+    def __init__(self, *, real: bool = False) -> None:
+        now = datetime.now(UTC)
+        noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
+        self.ahead = timedelta(0) if real else noon - now
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead

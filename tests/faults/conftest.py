@@ -36,7 +36,7 @@ def parts(tmp_path: Path, redis_url: str) -> Iterator[Parts]:
         "MAILCHIMP_OPTIN_REDIS_URL": redis_url,
         "MAILCHIMP_OPTIN_TIMEOUT_S": 2.0,
     }
-    with hosting(tmp_path, sandbox, Clock(), **config) as host:
+    with hosting(tmp_path, sandbox, Clock(real=True), **config) as host:
         host.connect()
         made = Parts(host, tmp_path, redis_url, queue)
         try:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect, state
 from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
-from tests.house import KEY
+from tests.house import KEY, Clock
 
 Made = tuple[SQLAlchemy, Any, Callable[..., Any]]
 
@@ -85,11 +85,9 @@ def _inherited() -> Made:
     return db, Buyer, Buyer
 
 
-@pytest.mark.parametrize(
-    "make", [_legacy, _uuid_in_another_database, _composite_key, _inherited]
-)
+@pytest.mark.parametrize("make", [_legacy, _uuid_in_another_database, _composite_key, _inherited])
 def test_both_journeys_work_for_every_kind_of_host(
-    tmp_path: Path, sandbox: MailchimpSandbox, make: Callable[[], Made]
+    tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock, make: Callable[[], Made]
 ) -> None:
     db, model, build = make()
     with sandbox.serve() as url:
@@ -104,7 +102,9 @@ def test_both_journeys_work_for_every_kind_of_host(
         )
         db.init_app(app)
         mapping = CustomerMapping(email="mail", opt_in="news")
-        mailchimp = MailchimpOptin(app, db, model, mapping=mapping, authorize=lambda: True)
+        mailchimp = MailchimpOptin(
+            app, db, model, mapping=mapping, authorize=lambda: True, clock=clock
+        )
         sandbox.deliver_to(app)
         with app.app_context():
             db.create_all()
