@@ -18,7 +18,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from . import connect, health, jobs, runs, standing, state
+from . import connect, health, jobs, overviews, runs, standing, state
 from .errors import MailchimpOptinError
 from .services import Services
 
@@ -98,10 +98,10 @@ def lists(refresh: bool, tenant: str) -> None:
         if changes.none:
             click.echo("Nothing changed.")
         connect.store_lists(_services(), tenant)
-    _show_lists(connect.overview(_services(), tenant))
+    _show_lists(overviews.read(_services(), tenant))
 
 
-def _show_lists(overview: connect.Overview) -> None:
+def _show_lists(overview: overviews.Overview) -> None:
     for row in overview.lists:
         marks = ["master list"] if row.is_master else []
         marks += ["double opt-in"] if row.double_optin else []
@@ -114,7 +114,7 @@ def _show_lists(overview: connect.Overview) -> None:
 @tenant_option
 def enable(tenant: str) -> None:
     """Enable the integration; a sync starts."""
-    now = connect.overview(_services(), tenant).settings
+    now = overviews.read(_services(), tenant).settings
     connect.save_settings(_services(), tenant, replace(now, enabled=True))
     click.echo("Enabled. Follow the sync with: flask mailchimp status")
 
@@ -123,7 +123,7 @@ def enable(tenant: str) -> None:
 @tenant_option
 def disable(tenant: str) -> None:
     """Pause the integration. Opt-outs still go out; everything else is kept."""
-    now = connect.overview(_services(), tenant).settings
+    now = overviews.read(_services(), tenant).settings
     connect.save_settings(_services(), tenant, replace(now, enabled=False))
     click.echo("Disabled. Opt-outs still go out; everything else waits.")
 
@@ -134,7 +134,7 @@ def disable(tenant: str) -> None:
 def status(as_json: bool, tenant: str) -> None:
     """How the integration is, and how far the syncs are."""
     services = _services()
-    overview = connect.overview(services, tenant)
+    overview = overviews.read(services, tenant)
     progress = _progress(services, tenant)
     attention = standing.attention(services, tenant)
     if as_json:
@@ -166,7 +166,7 @@ def status(as_json: bool, tenant: str) -> None:
 
 def _progress(services: Services, tenant: str) -> list[runs.Progress]:
     with services.begin() as tx:
-        connection = connect.find(tx, services, tenant)
+        connection = overviews.find(tx, services, tenant)
         return [] if connection is None else runs.progress(tx, services, connection.id)
 
 

@@ -11,12 +11,12 @@ from urllib.parse import quote
 from flask import Flask, current_app, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 
-from . import capture, cli, connect, jobs, ledger, models, standing, state, views
+from . import capture, cli, jobs, ledger, models, overviews, standing, state, views
 from .config import Config
-from .connect import ListView
 from .errors import ConfigError
 from .ledger import Decision, Facts, truncate_ip
 from .mapping import BoundMapping, CustomerMapping
+from .overviews import ListView
 from .services import Services
 from .standing import CustomerState
 from .vault import Vault
@@ -104,7 +104,7 @@ class MailchimpOptin:
 
     def lists(self, tenant: str = "") -> tuple[ListView, ...]:
         """The stored lists (audiences), for choosing a customer's own list."""
-        return connect.overview(state.current().services, tenant).lists
+        return overviews.read(state.current().services, tenant).lists
 
     def history_of(self, customer: Any) -> list[Decision]:
         """Every decision about a customer, newest first."""

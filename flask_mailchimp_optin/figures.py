@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
-from . import connect
+from . import overviews
 from .models import utc
 from .services import Services, Transaction
 
@@ -91,7 +91,7 @@ def days(services: Services, tenant: str, number: int = 30) -> list[Day]:
 def lists(services: Services, tenant: str) -> list[ListFigures] | None:
     """The addresses of every list by status; None if there are too many to count for a page."""
     with services.begin() as tx:
-        connection = connect.find(tx, services, tenant)
+        connection = overviews.find(tx, services, tenant)
         if connection is None:
             return []
         rows = _counted(tx, services, connection.id)

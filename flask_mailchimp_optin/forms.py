@@ -15,7 +15,7 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, PasswordField, StringField
 from wtforms.validators import AnyOf, InputRequired, Regexp, ValidationError
 
-from .connect import DELETION_POLICIES, Overview, Settings
+from .overviews import DELETION_POLICIES, Overview, Settings
 
 AT_ONCE, DAILY = "at_once", "daily"
 

@@ -10,9 +10,9 @@ from redis.exceptions import RedisError
 from rq import Worker
 from sqlalchemy import inspect, select
 
-from . import connect, jobs, standing
-from .connect import Overview
+from . import jobs, overviews, standing
 from .models import PREFIX, utc
+from .overviews import Overview
 from .services import Services
 from .state import State
 from .vault import CannotDecrypt
@@ -41,7 +41,7 @@ def checks(state: State, tenant: str) -> list[Check]:
     tables = _tables(state)
     if tables.level == ERROR:
         return [tables]
-    overview = connect.overview(state.services, tenant)
+    overview = overviews.read(state.services, tenant)
     found = [tables, _connection(state.services, overview), _public_url(state)]
     if overview.connected:
         found += [_lists(overview), _webhook(overview)]
@@ -107,7 +107,7 @@ def _connection(services: Services, overview: Overview) -> Check:
 
 def _sealed(services: Services, tenant: str) -> str | None:
     with services.begin() as tx:
-        connection = connect.find(tx, services, tenant)
+        connection = overviews.find(tx, services, tenant)
     try:
         if connection is not None:
             services.vault.open(connection.sealed_key, f"api-key:{tenant}")
@@ -199,8 +199,8 @@ def _queue(state: State) -> list[Check]:
 
 def _waiting(services: Services, tenant: str) -> Check:
     with services.begin() as tx:
-        connection: Any = connect.find(tx, services, tenant)
-        number = connect.waiting_changes(tx, services, connection)
+        connection: Any = overviews.find(tx, services, tenant)
+        number = overviews.waiting_changes(tx, services, connection)
         outbox = services.tables.outbox
         oldest = tx.value(
             select(outbox.c.created_at)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from . import connect, contacts
+from . import contacts, overviews
 from .consent import Agreed, Status
 from .ledger import Decision
 from .models import utc
@@ -83,7 +83,7 @@ def states_of(services: Services, customers: Iterable[Any]) -> dict[str, Custome
     found: dict[str, CustomerState] = {}
     with services.begin() as tx:
         for tenant, of_tenant in by_tenant.items():
-            connection = connect.find(tx, services, tenant)
+            connection = overviews.find(tx, services, tenant)
             if connection is None:
                 found |= dict.fromkeys(of_tenant, _plain("not_connected"))
             else:
@@ -204,7 +204,7 @@ def history_of_key(services: Services, key: str, tenant: str | None = None) -> l
 def attention(services: Services, tenant: str, *, limit: int = 100) -> list[Attention]:
     """Who needs attention: refused by Mailchimp, and customers whose row can't be sent."""
     with services.begin() as tx:
-        connection = connect.find(tx, services, tenant)
+        connection = overviews.find(tx, services, tenant)
         if connection is None:
             return []
         found = _refused_contacts(tx, services, connection, limit)
@@ -278,7 +278,7 @@ def attention_count(services: Services, tenant: str) -> int:
     """How many need attention."""
     table, customers = services.tables.contact, services.tables.customer
     with services.begin() as tx:
-        connection = connect.find(tx, services, tenant)
+        connection = overviews.find(tx, services, tenant)
         if connection is None:
             return 0
         refused = tx.value(

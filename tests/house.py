@@ -14,8 +14,8 @@ from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect, state
-from flask_mailchimp_optin.connect import Settings
+from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect, overviews, state
+from flask_mailchimp_optin.overviews import Settings
 from flask_mailchimp_optin.services import Services
 from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
 
@@ -94,7 +94,7 @@ class Host:
     def settings(self, **settings: Any) -> None:
         """Save the settings form with these values changed."""
         with self.app.app_context():
-            now = connect.overview(self.services, "").settings
+            now = overviews.read(self.services, "").settings
             values = {**now.__dict__, **settings}
             connect.save_settings(self.services, "", Settings(**values))
 

@@ -15,12 +15,19 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_mailchimp_optin import cli, connect, state
+from flask_mailchimp_optin import cli, connect, overviews, state
 from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
 from tests.blocks import ROOT, blocks
+from tests.house import Clock
 
 README = ROOT / "README.rst"
 PYTHON, SHELL = blocks(README, "python"), blocks(README, "sh")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The application has no other clock than the real one."""
+    return Clock(real=True)
 
 
 @pytest.fixture
@@ -79,7 +86,7 @@ def test_the_quickstart_keeps_both_sides_in_agreement(
     with app.app_context():
         services = state.of(app).services
         overview = connect.connect(services, "", sandbox.api_key)
-        enabled = connect.Settings(enabled=True, master_list=overview.lists[0].list_id)
+        enabled = overviews.Settings(enabled=True, master_list=overview.lists[0].list_id)
         connect.save_settings(services, "", enabled)
     run_jobs(app)
     with app.app_context():

@@ -14,7 +14,7 @@ from flask import flash, jsonify, redirect, request, url_for
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from werkzeug.wrappers import Response
 
-from .. import connect, figures, health, runs, standing, state
+from .. import connect, figures, health, overviews, runs, standing, state
 from ..runs import Progress
 from ..services import Services
 from ..standing import Attention
@@ -49,7 +49,7 @@ def activity() -> str:
         "activity.html",
         checks=found,
         worst=health.worst(found),
-        overview=connect.overview(services, tenant),
+        overview=overviews.read(services, tenant),
         syncs=_syncs(services, tenant),
         live=request.args.get("refresh") != "off",
         groups=_grouped(standing.attention(services, tenant, limit=_SHOWN)),
@@ -82,7 +82,7 @@ def progress() -> Response:
 
 def _syncs(services: Services, tenant: str) -> Syncs:
     with services.begin() as tx:
-        connection = connect.find(tx, services, tenant)
+        connection = overviews.find(tx, services, tenant)
         last = [] if connection is None else runs.progress(tx, services, connection.id)
     running = next((run for run in reversed(last) if run.state == runs.RUNNING), None)
     waiting = next((run for run in last if run.state == runs.WAITING), None)

@@ -10,10 +10,10 @@ from flask import flash, redirect, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 
-from .. import connect
-from ..connect import ListChanges, Overview
+from .. import connect, overviews
 from ..errors import MailchimpError, RefusedInput
 from ..forms import ConnectForm, DisconnectForm, SettingsForm, zones
+from ..overviews import ListChanges, Overview
 from ..services import Services
 from .guard import pages
 from .show import attempt, here, render
@@ -24,7 +24,7 @@ Answer = str | Response | tuple[str, int]
 @pages.route("/", methods=["GET", "POST"])
 def settings() -> Answer:
     """The settings, and what its two forms "Update": the API key, or everything else."""
-    overview = connect.overview(*here())
+    overview = overviews.read(*here())
     if request.method != "POST":
         return _page(overview)
     if "api_key" in request.form or not overview.connected:
@@ -104,7 +104,7 @@ def disconnect() -> Answer:
     """End the connection, once the box that confirms it is ticked."""
     form = DisconnectForm()
     if not form.validate():
-        return _page(connect.overview(*here()), disconnect_form=form)
+        return _page(overviews.read(*here()), disconnect_form=form)
     left = attempt(connect.disconnect)
     if left is not None:
         flash("Mailchimp is disconnected.", "success")

@@ -13,10 +13,17 @@ from werkzeug.security import generate_password_hash
 from example_app import create_app
 from example_app.models import User, db
 from flask_mailchimp_optin.testing import MailchimpSandbox
+from tests.house import Clock
 
 PASSWORD = "correct horse battery staple"
 PASSWORD_HASH = generate_password_hash(PASSWORD, "pbkdf2:sha256:1")  # quick, for tests
 ENCRYPTION_KEY = "2x0cVNi5yYjZgqzPKQnUTXvVZ4Ee2aOeO0v8N3mYwYE="
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The application has no other clock than the real one."""
+    return Clock(real=True)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin import connect, health, standing, state
+from flask_mailchimp_optin import connect, health, overviews, standing, state
 from tests.house import Host
 
 #: How a single answer may go wrong: keyword arguments of ``sandbox.fail_next``.
@@ -66,7 +66,7 @@ def test_a_revoked_key_stops_the_connection_keeps_the_work_and_says_so(connected
     ada = connected.add(wants_news=True)
     connected.work()
     with connected.app.app_context():
-        overview = connect.overview(connected.services, "")
+        overview = overviews.read(connected.services, "")
         assert overview.suspended is not None
         assert "Make a new key" in overview.suspended
         worst = health.worst(health.checks(state.of(connected.app), ""))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin import connect, drain
+from flask_mailchimp_optin import drain, overviews
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.sandbox import ImpossibleActError
 from tests.faults.test_mailchimp import BEHAVIOURS
@@ -140,7 +140,7 @@ class History:
                 assert by.get(change.address) == "api", (change, self.log)
             by[change.address] = change.by
         with self.host.app.app_context():
-            overview = connect.overview(self.host.services, "")
+            overview = overviews.read(self.host.services, "")
         assert overview.suspended is None, self.log
 
 

@@ -13,8 +13,8 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect, state
-from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
+from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
+from flask_mailchimp_optin.testing import MailchimpSandbox, connect, run_jobs
 from tests.house import KEY, Clock
 
 Made = tuple[SQLAlchemy, Any, Callable[..., Any]]
@@ -108,15 +108,11 @@ def test_both_journeys_work_for_every_kind_of_host(
         sandbox.deliver_to(app)
         with app.app_context():
             db.create_all()
-            services = state.of(app).services
-            lists = connect.connect(services, "", sandbox.api_key).lists
-            connect.save_settings(
-                services, "", connect.Settings(enabled=True, master_list=lists[0].list_id)
-            )
+        list_id = connect(app, sandbox)
+        with app.app_context():
             db.session.add_all([build(mail=f"c{n}@example.com", news=n < 2) for n in range(3)])
             db.session.commit()
         run_jobs(app)
-        list_id = lists[0].list_id
         assert set(sandbox.members(list_id)) == {"c0@example.com", "c1@example.com"}
         sandbox.unsubscribe(list_id, "c0@example.com")
         sandbox.subscribe(list_id, "c2@example.com")

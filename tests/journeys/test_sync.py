@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, runs, signals
+from flask_mailchimp_optin import connect, overviews, runs, signals
 from tests.house import Customer, Host, db
 
 
@@ -20,7 +20,7 @@ def add_many(host: Host, number: int, **values: Any) -> None:
 
 def progress(host: Host) -> list[runs.Progress]:
     with host.app.app_context(), host.services.begin() as tx:
-        connection = connect.find(tx, host.services, "")
+        connection = overviews.find(tx, host.services, "")
         assert connection is not None
         return runs.progress(tx, host.services, connection.id)
 
@@ -164,7 +164,7 @@ def test_a_sync_goes_on_where_it_was_cut_off(host: Host) -> None:
         overview = connect.connect(host.services, "", host.sandbox.api_key)
         host.list_id = overview.lists[0].list_id
         connect.save_settings(
-            host.services, "", connect.Settings(enabled=True, master_list=host.list_id)
+            host.services, "", overviews.Settings(enabled=True, master_list=host.list_id)
         )
         seen = []
         for _ in range(40):  # a worker that dies after every piece of work

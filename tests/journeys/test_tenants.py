@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flask_mailchimp_optin import connect, drain
-from flask_mailchimp_optin.connect import Settings
+from flask_mailchimp_optin import connect, drain, overviews
+from flask_mailchimp_optin.overviews import Settings
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import MAPPING, Clock, Host, hosting
 
@@ -62,7 +62,7 @@ def test_one_tenant_disconnects_and_the_other_goes_on(both: Host) -> None:
     lists = both.app.config["TEST_LISTS"]
     with both.app.app_context():
         connect.disconnect(both.services, RED)
-        assert connect.tenants(both.services) == [BLUE]
+        assert overviews.tenants(both.services) == [BLUE]
     both.add("bob@example.com", wants_news=True, notes=BLUE)
     both.add("cyd@example.com", wants_news=True, notes=RED)
     both.work()

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, url_for
 from sqlalchemy import insert
 
-from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect
+from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, overviews
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import KEY, Clock, Customer, Host, database_url, db
 from tests.views.admin import ROOT, Admin
@@ -188,7 +188,7 @@ class TestTenants:
         admin.open()
         assert "Connect Mailchimp" in admin.text
         with shared.app.app_context():
-            assert connect.tenants(shared.services) == ["one"]
+            assert overviews.tenants(shared.services) == ["one"]
 
     def test_the_request_cannot_choose_the_tenant(self, shared: Host) -> None:
         admin = Admin(shared.app.test_client())

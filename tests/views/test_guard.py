@@ -9,7 +9,7 @@ import pytest
 from flask_wtf import CSRFProtect
 from jinja2 import DictLoader
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import connect, overviews
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import Clock, Host, hosting
 from tests.views.admin import ROOT, Admin
@@ -20,9 +20,9 @@ def admin(host: Host) -> Admin:
     return Admin(host.app.test_client())
 
 
-def overview(host: Host) -> connect.Overview:
+def overview(host: Host) -> overviews.Overview:
     with host.app.app_context():
-        return connect.overview(host.services, "")
+        return overviews.read(host.services, "")
 
 
 PAGES = ["/", "/activity", "/activity/progress", "/customers/1"]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import overviews
 from flask_mailchimp_optin.forms import zones
 from tests.house import Host
 from tests.views.admin import Admin
@@ -20,9 +20,9 @@ def admin(host: Host) -> Admin:
     return Admin(host.app.test_client())
 
 
-def overview(host: Host) -> connect.Overview:
+def overview(host: Host) -> overviews.Overview:
     with host.app.app_context():
-        return connect.overview(host.services, "")
+        return overviews.read(host.services, "")
 
 
 class TestConnecting:
@@ -220,7 +220,7 @@ class TestSettings:
             on_delete="archive",
             always_confirm="y",
         )
-        assert overview(host).settings == connect.Settings(
+        assert overview(host).settings == overviews.Settings(
             enabled=True,
             master_list=second,
             daily=True,
