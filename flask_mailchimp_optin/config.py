@@ -61,7 +61,7 @@ class Config:
         "How the ledger keeps the IP address of a decision: off, truncated or full.", "truncated"
     )
     REDIS_TIMEOUT_S: float = _key(
-        "Longest time a commit may wait for Redis, in seconds, once per outage.", 0.04
+        "Longest time a commit may wait for Redis, in seconds; then it is left alone for 5 s.", 0.04
     )
 
     @classmethod

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, current_app, has_app_context
@@ -30,6 +31,7 @@ logger = logging.getLogger("flask_mailchimp_optin")
 _PREFIX = f"{__name__}."
 ALLOWED = ("work", "drain_connection", "sweep")
 _FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
+_PATIENCE_S = 5.0  # how long a worker waits for Redis
 _BREAK_S = 5.0  # how long Redis is left alone after it failed
 
 
@@ -142,11 +144,8 @@ def _in_app(function: Any, *ids: int) -> None:
 
 def _work(app: Flask) -> None:
     here = state.of(app)
-    try:
-        # Before anything is read: whoever commits from now on wakes the next job.
-        here.redis.delete(flag(here.config.QUEUE))
-    except RedisError:
-        logger.warning("redis is not reachable")
+    # Before anything is read: whoever commits from now on wakes the next job.
+    _with_redis(here.config, lambda redis: redis.delete(flag(here.config.QUEUE)))
     for connection_id in drain.connections_with_work(here.services):
         _drain(app, connection_id)
 
@@ -154,10 +153,23 @@ def _work(app: Flask) -> None:
 def _drain(app: Flask, connection_id: int) -> None:
     here = state.of(app)
     if drain.drain(here.services, connection_id, owner()):
-        try:
-            enqueue(queue(here.config.QUEUE, here.redis), "drain_connection", connection_id)
-        except RedisError:
-            logger.warning("redis is not reachable")  # the next sweep goes on
+        _with_redis(
+            here.config,
+            lambda redis: enqueue(
+                queue(here.config.QUEUE, redis), "drain_connection", connection_id
+            ),
+        )
+
+
+def _with_redis(config: Config, act: Callable[[Redis], Any]) -> None:
+    """Something that is only a hint, with more patience than a commit has; a sweep makes up for it."""
+    redis = redis_client(config, _PATIENCE_S)
+    try:
+        act(redis)
+    except (RedisError, OSError):
+        logger.warning("redis is not reachable")
+    finally:
+        redis.close()
 
 
 def owner() -> str:
