@@ -205,6 +205,7 @@ def saw(contact: Contact, member: Member, now: datetime) -> None:
     contact.seen_at = now
     if member.status is Status.SUBSCRIBED:
         contact.subscribed_seen_at = now
+        contact.removed_at = None  # whoever unsubscribes them next, it was not that REMOVE of ours
 
 
 def agree(contact: Contact, agreed: Agreed) -> None:

@@ -354,3 +354,16 @@ def test_a_mapping_that_fails_stops_neither_the_host_nor_a_no(connected: Host) -
     connected.change(ada, wants_news=False)
     connected.work()
     assert connected.status("ada@example.com") == "unsubscribed"
+
+
+def test_who_leaves_in_the_very_second_after_rejoining_is_asked(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    for wish in (False, True):
+        connected.change(ada, wants_news=wish)
+        connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com", by="admin")
+    connected.work()
+    connected.change(ada, wants_news=True)
+    connected.work()
+    assert connected.status("ada@example.com") == "pending"
