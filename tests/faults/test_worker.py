@@ -23,7 +23,7 @@ def subscribed(parts: Parts, *addresses: str) -> bool:
 def test_a_customer_saved_with_an_idle_worker_is_at_mailchimp_at_once(parts: Parts) -> None:
     parts.worker()
     parts.host.add("ada@example.com", wants_news=True)
-    until(lambda: subscribed(parts, "ada@example.com"), within_s=10)
+    until(lambda: subscribed(parts, "ada@example.com"))
     until(parts.idle)
     assert parts.host.rows("outbox") == []
 
@@ -33,7 +33,7 @@ def test_a_ring_with_an_idle_worker_reaches_the_box_at_once(parts: Parts) -> Non
     parts.host.work()
     parts.worker()
     parts.host.sandbox.unsubscribe(parts.host.list_id, "ada@example.com")
-    until(lambda: parts.host.box(ada) is False, within_s=10)
+    until(lambda: parts.host.box(ada) is False)
 
 
 def _many(parts: Parts, number: int = 40) -> list[str]:
