@@ -90,7 +90,6 @@ class Memory:
     :param removed_at: ``last_changed`` in the answer to our own REMOVE; None if there was none.
     :param sent: verbs whose requests are open or may still land: they explain a change.
     :param asked: whether this very decision was already put to the person by an ASK.
-    :param seen: the status that the last read showed, None before the first.
     """
 
     agreed: Agreed = Agreed.NOTHING
@@ -99,7 +98,6 @@ class Memory:
     removed_at: datetime | None = None
     sent: frozenset[Verb] = frozenset()
     asked: bool = False
-    seen: Status | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

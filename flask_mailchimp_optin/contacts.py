@@ -104,7 +104,6 @@ def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
         removed_at=row.removed_at,
         sent=frozenset(sent),
         asked=_asked(row, member, now),
-        seen=Status(row.seen_status) if row.seen_status in set(Status) else None,
     )
 
 
