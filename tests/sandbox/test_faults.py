@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
@@ -174,3 +176,51 @@ def test_an_answer_can_be_rewritten_on_its_way(
     answer = api.batch({"email_address": ADA, "status_if_new": "subscribed"}).json()
     assert (answer["new_members"], answer["total_created"]) == ([], 1)
     assert ADA in sandbox.members(list_id)
+
+
+def test_something_happens_once_a_request_took_effect_and_before_it_is_answered(
+    sandbox: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    sandbox.after_effect(lambda: sandbox.unsubscribe(list_id, ADA), path="POST")
+    answer = api.add(ADA).json()
+    assert answer["status"] == "subscribed"
+    assert api.member(ADA)["status"] == "unsubscribed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "there"),
+    [({"status": 500}, False), ({"status": 500, "applied": True}, True), ({"how": "half"}, True)],
+)
+def test_an_act_after_the_effect_comes_with_every_fault(
+    sandbox: MailchimpSandbox, api: Api, list_id: str, fault: dict[str, Any], there: bool
+) -> None:
+    seen: list[bool] = []
+    sandbox.after_effect(lambda: seen.append(ADA in sandbox.members(list_id)))
+    sandbox.fail_next(**fault)
+    with suppress(requests.RequestException):
+        api.add(ADA)
+    assert seen == [there]
+
+
+def test_a_request_is_done_twice(sandbox: MailchimpSandbox, api: Api, list_id: str) -> None:
+    sandbox.fail_next(how="twice")
+    answer = api.call("POST", "lists/{list}/members", json=_body())
+    assert (answer.status_code, answer.json()["title"]) == (400, "Member Exists")
+    assert ADA in sandbox.members(list_id)
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_the_answer_is_that_of_another_request(
+    sandbox: MailchimpSandbox, api: Api, list_id: str, applied: bool
+) -> None:
+    bob = api.add("bob@example.com").json()
+    sandbox.fail_next(how="other", applied=applied)
+    assert api.add(ADA).json() == bob
+    assert (ADA in sandbox.members(list_id)) is applied
+
+
+def test_the_answer_of_another_request_is_empty_if_there_was_none(
+    sandbox: MailchimpSandbox, api: Api
+) -> None:
+    sandbox.fail_next(how="other")
+    assert api.get("lists") == {}

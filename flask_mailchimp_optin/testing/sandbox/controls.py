@@ -105,7 +105,10 @@ class Controls(Acts):
         :param how: ``status`` answers with status and body; ``reset`` breaks the connection;
             ``hang`` does so after ``delay_s``; ``half`` and ``drip`` send half of, or byte by byte,
             the given body, or the real answer if none is given; ``huge`` sends ``size`` bytes;
-            ``slow`` waits, then does and answers what was asked, even if nobody listens by then.
+            ``slow`` waits, then does and answers what was asked, even if nobody listens by then;
+            ``twice`` does it twice, as if it had been repeated on its way, and answers what came of
+            the second time; ``other`` answers what the call of the same method before this one was
+            answered, as a confused proxy does.
         :param applied: the request takes effect although its answer is lost.
         :param location: redirect there.
         """
@@ -148,5 +151,16 @@ class Controls(Acts):
         self._faults.clear()
 
     def before_answer(self, act: Callable[[], object], k: int = 1, path: Path = None) -> None:
-        """Call ``act`` before the k-th matching API call from now is handled."""
+        """Call ``act`` before the k-th matching API call from now is handled.
+
+        The caller waits meanwhile: what happens in ``act`` happens while its request is under way.
+        """
         self._faults.add_hook(act, k, path)
+
+    def after_effect(self, act: Callable[[], object], k: int = 1, path: Path = None) -> None:
+        """Call ``act`` once the k-th matching API call from now has taken effect, before its answer.
+
+        The answer tells of the time before ``act``. With a fault that gives the call no effect, it
+        is called before the fault's answer.
+        """
+        self._faults.add_hook(act, k, path, after=True)

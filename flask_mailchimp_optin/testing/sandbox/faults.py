@@ -21,8 +21,9 @@ from werkzeug.wrappers import Response
 from .problems import of_status
 from .records import JSON
 
-How = Literal["status", "reset", "half", "drip", "hang", "huge", "slow"]
+How = Literal["status", "reset", "half", "drip", "hang", "huge", "slow", "twice", "other"]
 Rewrite = Callable[[JSON], object]
+Act = Callable[[], object]
 Body = str | bytes | JSON | list[Any] | None
 
 _CHUNK = b" " * 65_536
@@ -44,12 +45,19 @@ class Fault:
     size: int
     rewrite: Rewrite | None = None
 
+    @property
+    def takes_effect(self) -> bool:
+        """Whether the request does what it asks for, whatever is answered."""
+        answers_it = self.how in ("half", "drip") and self.body is None
+        return self.applied or answers_it or self.how in ("twice", "slow")
+
 
 @dataclass(kw_only=True)
 class _Hook:
-    act: Callable[[], object]
+    act: Act
     left: int
     path: str | re.Pattern[str] | None
+    after: bool
 
 
 class Faults:
@@ -65,10 +73,15 @@ class Faults:
             self._faults.append(fault)
 
     def add_hook(
-        self, act: Callable[[], object], k: int, path: str | re.Pattern[str] | None
+        self,
+        act: Act,
+        k: int,
+        path: str | re.Pattern[str] | None,
+        *,
+        after: bool = False,
     ) -> None:
         with self._lock:
-            self._hooks.append(_Hook(act=act, left=k, path=path))
+            self._hooks.append(_Hook(act=act, left=k, path=path, after=after))
 
     def clear(self) -> None:
         with self._lock:
@@ -86,9 +99,10 @@ class Faults:
                     return fault
         return None
 
-    def due_hooks(self, target: str) -> list[Callable[[], object]]:
+    def due_hooks(self, target: str, *, after: bool = False) -> list[Act]:
+        """The acts whose call this is, before or after it has taken effect."""
         with self._lock:
-            met = [hook for hook in self._hooks if _matches(hook.path, target)]
+            met = [h for h in self._hooks if h.after is after and _matches(h.path, target)]
             for hook in met:
                 hook.left -= 1
             due = [hook for hook in met if hook.left <= 0]
@@ -128,6 +142,13 @@ def rewritten(response: Response, rewrite: Rewrite) -> Response:
     """The real answer, changed on its way by a test."""
     changed = rewrite(json.loads(response.get_data()))
     return Response(json.dumps(changed), response.status, content_type=response.content_type)
+
+
+def copied(response: Response | None) -> Response:
+    """An answer once more; an empty object if there was none."""
+    if response is None:
+        return Response("{}", 200, content_type="application/json; charset=utf-8")
+    return Response(response.get_data(), response.status, content_type=response.content_type)
 
 
 def huge_answer(size: int) -> Response:

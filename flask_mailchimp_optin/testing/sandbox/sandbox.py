@@ -18,7 +18,17 @@ from werkzeug.wsgi import ClosingIterator
 from .account import Account, Clock
 from .api import ROOT, Api, parsed_or_none, problem_response
 from .controls import Controls
-from .faults import Fault, Faults, dripping, halved, huge_answer, ordered_answer, reset, rewritten
+from .faults import (
+    Fault,
+    Faults,
+    copied,
+    dripping,
+    halved,
+    huge_answer,
+    ordered_answer,
+    reset,
+    rewritten,
+)
 from .members import subscriber_hash
 from .page import Page
 from .problems import named
@@ -59,6 +69,7 @@ class MailchimpSandbox(Controls):
         self._account.bell = lambda audience, hook, kind, body: self._ringer.put(hook, kind, body)
         self._api = Api(self._account, self._url_answers, signing=signing)
         self._faults = Faults()
+        self._answered: dict[str, Response] = {}
         self._page = Page(self, self._account)
         self._stopping = threading.Event()
         self._slots = threading.Lock()
@@ -180,10 +191,21 @@ class MailchimpSandbox(Controls):
         target = f"{request.method} {request.full_path.rstrip('?')}"
         for act in self._faults.due_hooks(target):
             act()
+        after = self._faults.due_hooks(target, after=True)
+
+        def real() -> Response:
+            response = self._api.answer(request, raw, index)
+            while after:
+                after.pop(0)()
+            return response
+
         fault = self._faults.take(target)
         if fault is None:
-            return self._api.answer(request, raw, index)
-        return self._spoiled(fault, request, lambda: self._api.answer(request, raw, index))
+            self._answered[request.method] = response = real()
+            return response
+        while after and not fault.takes_effect:
+            after.pop(0)()
+        return self._spoiled(fault, request, real)
 
     def _spoiled(self, fault: Fault, request: Request, real: Callable[[], Response]) -> Response:
         if fault.how in ("half", "drip"):
@@ -193,14 +215,23 @@ class MailchimpSandbox(Controls):
             return dripping(whole, fault.delay_s or 0.01, self._stopping)
         if fault.rewrite:
             return rewritten(real(), fault.rewrite)
+        if fault.how == "twice":
+            real()
+            return real()
         if fault.applied:
             real()
         if fault.delay_s:
             self._stopping.wait(fault.delay_s)
         if fault.how == "slow":
             return real()
+        return self._instead(fault, request)
+
+    def _instead(self, fault: Fault, request: Request) -> Response:
+        """What comes in place of the real answer."""
         if fault.how == "huge":
             return huge_answer(fault.size)
+        if fault.how == "other":
+            return copied(self._answered.get(request.method))
         if fault.how == "status":
             return ordered_answer(fault)
         reset(request.environ)
