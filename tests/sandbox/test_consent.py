@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from flask_mailchimp_optin.testing.sandbox import MailchimpSandbox, StatusChange
@@ -188,6 +190,7 @@ def test_every_status_change_tells_who_and_which_request(
         by="api",
         at="2026-01-02T03:04:05+00:00",
         request=1,
+        moment=clock() - timedelta(seconds=60),
     )
     assert (second.old, second.new, second.by, second.request) == (
         "subscribed",
@@ -228,3 +231,13 @@ def test_archived_cannot_be_written(api: Api) -> None:
     answer = api.add(ADA, "archived")
     assert refusal(answer) == (400, "Invalid Resource")
     assert answer.json()["errors"][0]["field"] == "status"
+
+
+def test_a_new_address_is_told_with_the_status_that_came_along(
+    sandbox: MailchimpSandbox, list_id: str
+) -> None:
+    sandbox.subscribe(list_id, ADA)
+    sandbox.change_email(list_id, ADA, "lovelace@example.com")
+    change = sandbox.status_changes[-1]
+    assert (change.address, change.moved_from) == ("lovelace@example.com", ADA)
+    assert (change.old, change.new, change.by) == (None, "subscribed", "contact")

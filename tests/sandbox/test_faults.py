@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from flask_mailchimp_optin.testing.sandbox import MailchimpSandbox
-from tests.sandbox.conftest import Api
+from tests.sandbox.conftest import Api, Clock
 
 ADA = "ada@example.com"
 
@@ -224,3 +224,37 @@ def test_the_answer_of_another_request_is_empty_if_there_was_none(
 ) -> None:
     sandbox.fail_next(how="other")
     assert api.get("lists") == {}
+
+
+def test_a_late_request_is_not_answered_and_takes_effect_in_its_time(
+    sandbox: MailchimpSandbox, api: Api, list_id: str, clock: Clock
+) -> None:
+    sandbox.fail_next(how="late", delay_s=120, path="POST")
+    with pytest.raises(requests.ConnectionError):
+        api.add(ADA)
+    clock.advance(119)
+    assert api.call("GET", "ping").status_code == 200
+    assert sandbox.members(list_id) == {}
+    clock.advance(1)
+    assert api.call("GET", "ping").status_code == 200
+    assert list(sandbox.members(list_id)) == [ADA]
+
+
+def test_a_late_request_can_be_made_to_land(sandbox: MailchimpSandbox, api: Api) -> None:
+    sandbox.fail_next(how="late", delay_s=120)
+    with pytest.raises(requests.ConnectionError):
+        api.add(ADA)
+    assert (sandbox.land_late(everything=False), sandbox.land_late(), sandbox.land_late()) == (
+        0,
+        1,
+        0,
+    )
+
+
+def test_a_watcher_sees_a_call_before_it_takes_effect(
+    sandbox: MailchimpSandbox, api: Api, list_id: str
+) -> None:
+    seen: list[tuple[str, int]] = []
+    sandbox.watchers.append(lambda call: seen.append((call.method, len(sandbox.members(list_id)))))
+    api.add(ADA)
+    assert seen == [("POST", 0)]

@@ -106,7 +106,13 @@ class Account:
         return member
 
     def note_status(
-        self, audience: Audience, address: str, old: str | None, new: str | None, actor: Actor
+        self,
+        audience: Audience,
+        address: str,
+        old: str | None,
+        new: str | None,
+        actor: Actor,
+        moved_from: str | None = None,
     ) -> None:
         self.status_changes.append(
             StatusChange(
@@ -117,6 +123,8 @@ class Account:
                 by=actor.by,
                 at=actor.at,
                 request=actor.request,
+                moment=self.clock(),
+                moved_from=moved_from,
             )
         )
 

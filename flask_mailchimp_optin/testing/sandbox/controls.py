@@ -108,7 +108,10 @@ class Controls(Acts):
             ``slow`` waits, then does and answers what was asked, even if nobody listens by then;
             ``twice`` does it twice, as if it had been repeated on its way, and answers what came of
             the second time; ``other`` answers what the call of the same method before this one was
-            answered, as a confused proxy does.
+            answered, as a confused proxy does;
+            ``late`` breaks the connection at once and takes effect when the sandbox's clock is
+            ``delay_s`` on, with the next call or ``land_late``, as a request does that Mailchimp
+            was still working at when the client gave up.
         :param applied: the request takes effect although its answer is lost.
         :param location: redirect there.
         """

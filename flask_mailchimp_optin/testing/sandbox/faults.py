@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from wsgiref.types import WSGIEnvironment
 
@@ -21,7 +22,7 @@ from werkzeug.wrappers import Response
 from .problems import of_status
 from .records import JSON
 
-How = Literal["status", "reset", "half", "drip", "hang", "huge", "slow", "twice", "other"]
+How = Literal["status", "reset", "half", "drip", "hang", "huge", "slow", "twice", "other", "late"]
 Rewrite = Callable[[JSON], object]
 Act = Callable[[], object]
 Body = str | bytes | JSON | list[Any] | None
@@ -108,6 +109,29 @@ class Faults:
             due = [hook for hook in met if hook.left <= 0]
             self._hooks = [hook for hook in self._hooks if hook not in due]
         return [hook.act for hook in due]
+
+
+class Late:
+    """Requests that take effect long after their client gave up, in the order of their times."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[datetime, Callable[[], object]]] = []
+
+    def put(self, delay_s: float, act: Callable[[], object]) -> None:
+        with self._lock:
+            self._waiting.append((self._clock() + timedelta(seconds=delay_s), act))
+            self._waiting.sort(key=lambda late: late[0])
+
+    def land(self, *, everything: bool) -> int:
+        with self._lock:
+            now = self._clock()
+            due = [late for late in self._waiting if everything or late[0] <= now]
+            self._waiting = [late for late in self._waiting if late not in due]
+        for _, act in due:
+            act()
+        return len(due)
 
 
 def _matches(path: str | re.Pattern[str] | None, target: str) -> bool:

@@ -106,6 +106,9 @@ class Lifecycle:
         self.touch(member)
         if not moved:
             return
+        self.account.note_status(
+            self.audience, address, None, member.status, self.actor, moved_from=old
+        )
         if self.account.quirks.profile_before_upemail:
             self.ring("profile", member)
         self.ring("upemail", member, old_email=old)

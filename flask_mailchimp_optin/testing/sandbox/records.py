@@ -58,6 +58,8 @@ class StatusChange:
 
     :param old: None for an address that was no member.
     :param new: None for a member that was deleted permanently.
+    :param moment: ``at``, exactly.
+    :param moved_from: the member's address before, which is no member any more; None for no move.
     """
 
     list_id: str
@@ -67,6 +69,8 @@ class StatusChange:
     by: By
     at: str
     request: int | None
+    moment: datetime
+    moved_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from .controls import Controls
 from .faults import (
     Fault,
     Faults,
+    Late,
     copied,
     dripping,
     halved,
@@ -42,7 +43,8 @@ class MailchimpSandbox(Controls):
 
     It is a WSGI application: ``/3.0/`` is the API, ``/`` a page where one acts as a subscriber or
     administrator. Everything that happened can be read from ``requests``, ``status_changes``,
-    ``mails`` and ``rings``.
+    ``mails`` and ``rings``. Each of ``watchers`` is shown every API call as it arrives, before it
+    takes effect or goes wrong.
 
     :param api_key: 32 hex digits, ``-`` and the data centre; made up if None.
     :param audiences: names of the audiences that exist at the start.
@@ -73,14 +75,23 @@ class MailchimpSandbox(Controls):
         self._page = Page(self, self._account)
         self._stopping = threading.Event()
         self._slots = threading.Lock()
+        self._late = Late(lambda: self._account.clock())
         self.latency_s = latency_s
         self.connection_limit = connection_limit
         self.connections = 0
         self.peak_connections = 0
         self.requests: list[RequestRecord] = []
         self.keep_bodies = True
+        self.watchers: list[Callable[[RequestRecord], object]] = []
         for name in audiences:
             self.add_audience(name, double_optin)
+
+    def land_late(self, *, everything: bool = True) -> int:
+        """Let late requests take effect; how many did.
+
+        :param everything: also those whose time has not come.
+        """
+        return self._late.land(everything=everything)
 
     def _url_answers(self, url: str) -> bool:
         return self._ringer.answers(url, by_post_too=self.quirks.checks_url_by_post_too)
@@ -178,6 +189,9 @@ class MailchimpSandbox(Controls):
     def _answer(self, request: Request, crowded: bool) -> Response:
         raw = request.get_data()
         index = self._record(request, raw)
+        self.land_late(everything=False)
+        for watcher in self.watchers:
+            watcher(self.requests[index])
         if crowded:
             response = problem_response(named("TooManyRequests"), "")
         else:
@@ -205,6 +219,9 @@ class MailchimpSandbox(Controls):
             return response
         while after and not fault.takes_effect:
             after.pop(0)()
+        if fault.how == "late":
+            self._late.put(fault.delay_s, real)
+            reset(request.environ)
         return self._spoiled(fault, request, real)
 
     def _spoiled(self, fault: Fault, request: Request, real: Callable[[], Response]) -> Response:

@@ -1,0 +1,199 @@
+"""Who said what last, for each list and address: the truth that ``tests.invariants`` holds us to.
+
+Kept apart from the code that it judges: it is told what was written to the host's rows and what people
+did at Mailchimp, each with its true time. Where nobody can know which of two words is the last (a
+change past the listeners is dated when it is found), all that it may be are kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+#: A list's id at Mailchimp and an address in it.
+Place = tuple[str, str]
+#: Yes or no, and when; without a time: a yes on a row that was there when we first looked.
+Word = tuple[bool, datetime | None]
+#: What a last word may be; None for no word at all.
+Words = frozenset[Word | None]
+
+SILENT: Words = frozenset({None})
+#: The time of a word that was written past the listeners: whenever it is found.
+WHEN_FOUND = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What counts of a customer's row.
+
+    :param place: None where there is no list or no possible address.
+    """
+
+    place: Place | None
+    box: bool | None
+
+
+@dataclass(kw_only=True)
+class _Customer:
+    place: Place | None
+    words: Words = SILENT
+    before_raw: Words | None = None  # while a change past the listeners has not been found
+
+
+class LastWords:
+    """The record. Times are true times: neither the host's clock nor Mailchimp's."""
+
+    def __init__(self) -> None:
+        self.customers: dict[int, _Customer] = {}
+        self._mailchimp: dict[Place, Words] = {}
+        self._left: dict[Place, dict[int, Words]] = {}
+        self._been: dict[Place, set[int]] = {}
+        self._yeses: list[tuple[int, datetime]] = []
+
+    # What the host's rows tell
+
+    def wrote(
+        self,
+        key: int,
+        before: Row | None,
+        after: Row | None,
+        at: datetime,
+        *,
+        named: bool = False,
+        raw: bool = False,
+    ) -> None:
+        """A customer's row was written.
+
+        :param before: None for a new row.
+        :param after: None for a deleted one.
+        :param named: somebody was named for the box of a new row, so that its yes has a time.
+        :param raw: past the listeners.
+        """
+        if after is None:
+            self._leave(key, before, at)
+            self.customers.pop(key, None)
+            return
+        if before is None or key not in self.customers:
+            # Databases may give a number a second time: that is another customer.
+            self.customers[key] = _Customer(place=None)
+            self._arrive(key, after.place)
+            if after.box and (named or before is not None):
+                self._say(key, after.box, at, raw=raw)
+            elif after.box:
+                self.customers[key].words = frozenset({(True, None)})
+            return
+        if after.place is not None and after.place != self.customers[key].place:
+            self._leave(key, before, at)
+            self._arrive(key, after.place)
+        if after.box is not None and after.box is not before.box:
+            self._say(key, after.box, at, raw=raw)
+
+    def _say(self, key: int, yes: bool, at: datetime, *, raw: bool) -> None:
+        customer = self.customers[key]
+        if yes:
+            self._yeses.append((key, at))
+        elif customer.place is not None:
+            # A no also reaches the lists that they were left in when they got another one.
+            for place, of in self._left.items():
+                if key in of and place[1] == customer.place[1]:
+                    of[key] = frozenset({(False, at)})
+        if not raw:
+            customer.words, customer.before_raw = frozenset({(yes, at)}), None
+            return
+        earlier = customer.before_raw
+        customer.before_raw = customer.words if earlier is None else earlier
+        customer.words = frozenset({(yes, at), (yes, WHEN_FOUND)})
+        if earlier is not None:  # written twice before it was found: it may look like no change
+            customer.words |= earlier
+
+    def _leave(self, key: int, row: Row | None, at: datetime) -> None:
+        """Out of a place: the word goes along, if it is sure that it was theirs."""
+        customer = self.customers[key]
+        place = customer.place
+        if place is None:
+            return
+        box = row.box if row is not None else None
+        shared = self.words(place)
+        if shared and (box is None or {yes for yes, _ in shared} != {box}):
+            customer.words |= shared
+        elif shared:
+            customer.words = shared if len(shared) == 1 else customer.words | shared
+        self._left.setdefault(place, {})[key] = customer.words
+        customer.place = None
+        if not self.owners(place):
+            # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.
+            self._mailchimp[place] = self._mailchimp.get(place, SILENT) | {(False, at)}
+
+    def _arrive(self, key: int, place: Place | None) -> None:
+        self.customers[key].place = place
+        if place is not None:
+            self._been.setdefault(place, set()).add(key)
+            self._left.pop(place, None)
+
+    # What happens at Mailchimp
+
+    def mailchimp(self, place: Place, yes: bool, at: datetime) -> None:
+        """A person or an administrator gave a member this status."""
+        self._mailchimp[place] = frozenset({(yes, at)})
+
+    def moved(self, old: Place, new: Place, yes: bool | None, at: datetime) -> None:
+        """A person gave their membership another address: of the old one, nothing is known now."""
+        if yes is not None:
+            self._mailchimp[new] = frozenset({(yes, at)})
+        self._mailchimp[old] = frozenset({(True, at), (False, at)})
+
+    # What follows
+
+    def owners(self, place: Place) -> list[int]:
+        """The customers who have this address in this list."""
+        return [key for key, customer in self.customers.items() if customer.place == place]
+
+    def places(self) -> list[Place]:
+        """Wherever anybody ever was or said anything."""
+        return sorted({*self._mailchimp, *self._been})
+
+    def words(self, place: Place) -> frozenset[Word]:
+        """What the last word about a place may be; empty if nobody said anything."""
+        parts = [self.customers[key].words for key in self.owners(place)]
+        parts = parts or list(self._left.get(place, {}).values())
+        parts.append(self._mailchimp.get(place, SILENT))
+        found = (latest(choice) for choice in itertools.product(*parts))
+        return frozenset(word for word in found if word is not None)
+
+    def said(self, place: Place) -> set[bool]:
+        """Whether the last word is a yes or a no; both if nobody can know."""
+        return {yes for yes, _ in self.words(place)}
+
+    def yes_after(self, place: Place, at: datetime) -> bool:
+        """Whether somebody of this place ticked a box after that time."""
+        return any(key in self._been.get(place, ()) and when > at for key, when in self._yeses)
+
+    def found(self, boxes: dict[int, bool | None], at: datetime) -> None:
+        """Everything has landed, a sync has found everything: each box is the last word now."""
+        for key, customer in self.customers.items():
+            customer.before_raw = None
+            possible = customer.words | (
+                self.words(customer.place) if customer.place is not None else frozenset()
+            )
+            kept = [w for w in _dated(possible, at) if w is not None and w[0] is boxes.get(key)]
+            if kept:
+                customer.words = frozenset({latest(kept)})
+        for of in self._left.values():
+            of |= {key: _dated(words, at) for key, words in of.items()}
+
+
+def _dated(words: Words, at: datetime) -> Words:
+    """The same words, now that what was written past the listeners has been found."""
+    return frozenset((w[0], at) if w is not None and w[1] == WHEN_FOUND else w for w in words)
+
+
+def latest(words: Iterable[Word | None]) -> Word | None:
+    """The last of these words: of two at the same time the no, and any time before none."""
+    spoken = [word for word in words if word is not None]
+    timed = [(at, not yes) for yes, at in spoken if at is not None]
+    if timed:
+        at, is_no = max(timed)
+        return not is_no, at
+    return (True, None) if any(yes for yes, _ in spoken) else None
