@@ -24,7 +24,7 @@ from flask_mailchimp_optin.consent import (
 )
 
 FILE = Path(__file__).parent / "consent-table.csv"
-HEADER = ("Checkbox", "At Mailchimp", "What happened", "What follows")
+HEADER = ("Checkbox", "At Mailchimp", "What happened", "What follows", "Reason shown")
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EARLIER, LATER = NOON - timedelta(hours=1), NOON + timedelta(hours=1)
@@ -56,12 +56,16 @@ class Situation:
     memory: Memory = BLANK
     always_confirm: bool = False
 
-    def row(self) -> tuple[str, str, str, str]:
+    @property
+    def outcome(self) -> Outcome:
+        """What the rule answers."""
+        return decide(self.host, self.member, self.memory, always_confirm=self.always_confirm)
+
+    def row(self) -> tuple[str, str, str, str, str]:
         """As it stands in the table."""
-        outcome = decide(self.host, self.member, self.memory, always_confirm=self.always_confirm)
         box = {True: "ticked", False: "unticked", None: "never touched"}[self.host.wanted]
         status = "unknown there" if self.member.status is Status.ABSENT else self.member.status
-        return box, str(status), self.story, told(outcome)
+        return box, str(status), self.story, told(self.outcome), self.outcome.why
 
 
 def told(outcome: Outcome) -> str:
@@ -77,8 +81,8 @@ def told(outcome: Outcome) -> str:
         return "The box is **ticked**" if outcome.box else "The box is **unticked**"
     return {
         Act.AGREE: "Nothing: both sides agree",
-        Act.WAIT: f"Nothing: {outcome.why}",
-        Act.UNREACHABLE: f"The box stays; shown as: {outcome.why}",
+        Act.WAIT: "Nothing for now",
+        Act.UNREACHABLE: "The box stays",
     }[outcome.act]
 
 
@@ -132,6 +136,12 @@ SITUATIONS = (
         KNEW_YES,
     ),
     Situation(
+        "Unsubscribed there, and certainly later ticked here.",
+        TICKED,
+        _member(Status.UNSUBSCRIBED, changed=EARLIER),
+        KNEW_YES,
+    ),
+    Situation(
         "Unticked here, and certainly later subscribed there by the person.",
         UNTICKED,
         _member(Status.SUBSCRIBED, changed=LATER, opted_in=LATER),
@@ -158,6 +168,7 @@ SITUATIONS = (
     Situation("Waiting for the person's answer to the confirmation mail.", YES, PENDING),
     Situation("Unticked while the confirmation mail was unanswered.", UNTICKED, PENDING),
     Situation("Mail bounced for good.", YES, CLEANED, KNEW_YES),
+    Situation("Unticked here; mail had bounced for good.", UNTICKED, CLEANED, KNEW_YES),
     Situation("Archived by somebody at Mailchimp.", YES, ARCHIVED, KNEW_YES),
     Situation("Archived at Mailchimp; the box was unticked and ticked again.", TICKED, ARCHIVED),
     Situation("Only got order mails so far; the box was ticked.", TICKED, TRANSACTIONAL),
