@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
+MUTANTS := $(VENV)/.installed-mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-browser pictures lint format types docs bench clean
+.PHONY: help demo demo-check test test-browser pictures lint format types mutants docs bench clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -41,6 +42,12 @@ format: $(DEV)  ## Format the code
 types: $(DEV)  ## Check the types
 	$(BIN)/mypy
 
+mutants: $(MUTANTS)  ## Change the consent rule in every small way: the tests must notice 95 % of them (about 2 minutes)
+	rm -rf mutants
+	$(BIN)/mutmut run
+	$(BIN)/mutmut export-cicd-stats
+	@$(BIN)/python .ci/mutants.py
+
 docs: $(DOCS)  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
@@ -48,7 +55,7 @@ bench: $(DEV)  ## Measure
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove what was made, but for .demo
-	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov mutants
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -64,4 +71,8 @@ $(DEV): setup.py pyproject.toml | $(BIN)/python
 
 $(DOCS): setup.py pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+$(MUTANTS): setup.py pyproject.toml | $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev,mutants]'
 	@touch $@

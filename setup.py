@@ -70,6 +70,8 @@ setup(
             "build>=1.2",
             "twine>=5",
         ],
+        # Apart from "dev": what it draws in is more than all the other tools', for one make target.
+        "mutants": ["mutmut>=3.8"],
         "docs": ["Sphinx>=7.3", "pallets-sphinx-themes>=2.1"],
     },
     classifiers=[
