@@ -20,6 +20,8 @@ from .services import Services, Transaction
 _PAGE = 1000
 #: A daily reading starts this long before the last one began.
 _OVERLAP = timedelta(minutes=10)
+#: Of an audience, these members are read last; the others come all at once.
+_LAST = "archived"
 
 
 def read(
@@ -34,10 +36,11 @@ def read(
     audience_id, list_id, since_text, status = cursor["todo"][0]
     since = datetime.fromisoformat(since_text) if since_text else None
     now = services.now()
+    gone = False
     try:
         rows, total = client.members(list_id, since=since, offset=cursor["offset"], status=status)
     except NotFound:
-        rows, total = [], 0  # the audience is gone: no box changes because of that
+        rows, total, gone = [], 0, True  # the audience is: no box changes because of that
 
     def work(tx: Transaction) -> None:
         lease.hold(tx, services)
@@ -47,6 +50,8 @@ def read(
         counts["members_done"] = min(counts["members"], run.members_done + len(rows))
         if len(rows) < _PAGE or read >= total:
             following = cursor | {"todo": cursor["todo"][1:], "offset": 0}
+            if status == _LAST and since is None and not gone:
+                _doubt(tx, services, audience_id, datetime.fromisoformat(cursor["started"]))
         else:
             following = cursor | {"offset": cursor["offset"] + _PAGE - 10}
         runs.advance(tx, services, run, following, **counts)
@@ -76,7 +81,7 @@ def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> d
         if run.kind == "daily" and read_at is not None:
             since = (read_at - _OVERLAP).isoformat()
         # The archived are listed only when they are asked for.
-        todo += [[row.id, row.list_id, since, status] for status in (None, "archived")]
+        todo += [[row.id, row.list_id, since, status] for status in (None, _LAST)]
     started = services.now().isoformat()
     return {"todo": todo, "offset": 0, "started": started, "read": [row.id for row in rows]}
 
@@ -118,6 +123,23 @@ def _remember(
         contacts.saw(contact, read, now)
         changed.append(contact)
     contacts.save(tx, services, changed)
+
+
+def _doubt(tx: Transaction, services: Services, audience_id: int, started: datetime) -> None:
+    """Who was a member and is in no page may be gone for good: each is looked at on its own.
+
+    Only a look: pages shift while others write, and an empty one proves nothing.
+    """
+    table = services.tables.contact
+    tx.execute(
+        update(table)
+        .where(
+            table.c.audience_id == audience_id,
+            table.c.seen_status != Status.ABSENT.value,
+            table.c.seen_at < started,
+        )
+        .values(look=True, seen_at=None)  # not seen: no bulk reading can vouch for it
+    )
 
 
 def _news(contact: Contact, status: Status) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from flask_mailchimp_optin import connect, overviews, runs, signals
@@ -248,3 +249,21 @@ def test_a_webhook_that_was_removed_at_mailchimp_is_repaired_daily(connected: Ho
     connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
     connected.work()
     assert connected.box(ada) is False
+
+
+@pytest.mark.parametrize("number", [2, 30], ids=["a few", "more than are read one by one"])
+def test_who_was_deleted_at_mailchimp_unheard_is_found_by_a_manual_sync(
+    connected: Host, number: int
+) -> None:
+    ids = [connected.add(f"c{n}@example.com", wants_news=True) for n in range(number + 1)]
+    connected.work()
+    connected.sandbox.drop_rings(number)
+    for n in range(number):
+        connected.sandbox.delete_permanently(connected.list_id, f"c{n}@example.com")
+    connected.clock.turn(minutes=5)
+    with connected.app.app_context():
+        connect.start_sync(connected.services, "")
+    connected.work()
+    assert {connected.state(i) for i in ids[:-1]} == {"refused"}
+    assert connected.state(ids[-1]) == "subscribed"
+    assert {connected.box(i) for i in ids} == {True}
