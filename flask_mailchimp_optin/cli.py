@@ -18,7 +18,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from . import connect, health, jobs, overviews, runs, standing, state
+from . import connect, health, jobs, overviews, runs, site, standing, state
 from .errors import MailchimpOptinError
 from .services import Services
 
@@ -77,10 +77,26 @@ def connect_(api_key: str | None, list_id: str | None, enable: bool, tenant: str
 @tenant_option
 def disconnect(tenant: str) -> None:
     """End the connection. Customers, checkboxes, ledger and members stay as they are."""
+    copied = overviews.read(_services(), tenant).other_site
     left = connect.disconnect(_services(), tenant)
+    if copied:
+        click.echo("The webhooks at Mailchimp stay: they are the other site's.")
     for name in left:
         click.echo(f"The webhook of {name} could not be removed at Mailchimp: remove it there.")
     click.echo("Disconnected.")
+
+
+@_command("moved")
+@click.option("--tenant", help="One tenant only; else all.")
+def moved(tenant: str | None) -> None:
+    """This is the same site as the one that was connected, at another place: it goes on from here.
+
+    Not for a copy: end the connection there.
+    """
+    services = _services()
+    tenants = overviews.tenants(services) if tenant is None else [tenant]
+    number = sum(connect.moved(services, one) for one in tenants)
+    click.echo(f"{number} of {len(tenants)} connections belonged elsewhere, and go on from here.")
 
 
 @_command("lists")
@@ -150,6 +166,9 @@ def status(as_json: bool, tenant: str) -> None:
         return
     enabled = "enabled" if overview.settings.enabled else "not enabled"
     click.echo(f"Connected with {overview.account_name} (key {overview.key_hint}), {enabled}.")
+    if overview.other_site:
+        click.echo(f"Stopped: {overview.other_site} {site.SAY_FIRST}")
+        click.echo("The same one, moved: flask mailchimp moved. A copy: flask mailchimp disconnect")
     if overview.suspended:
         click.echo(f"Stopped: {overview.suspended}")
     for row in progress[:3]:

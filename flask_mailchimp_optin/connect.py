@@ -7,6 +7,7 @@ Pages and commands both call this; each function takes the tenant ("" where ther
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import time
 from typing import Any
@@ -14,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, delete, insert, select, update
 
-from . import hooks, overviews, reconcile, runs, signals
+from . import hooks, overviews, reconcile, runs, signals, site
 from .client import Account, Audience, Client, check_key, datacentre
-from .errors import KeyRefused, MailchimpError, NotConnected, RefusedInput
+from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
 from .vault import CannotDecrypt
@@ -27,11 +28,14 @@ def connect(services: Services, tenant: str, key: str) -> Overview:
 
     The first list becomes the master list unless one is chosen already.
 
-    :raises RefusedInput: the text is no key; nothing was sent anywhere.
+    :raises RefusedInput: the text is no key, or the tenant's connection belongs to another site;
+        nothing was sent anywhere.
     :raises MailchimpError: Mailchimp refused it or could not be reached; nothing was changed.
     """
     key = check_key(key)
     config = services.config
+    with suppress(NotConnected):
+        _connection(services, tenant)  # a copy first says that it is one
     with Client(key, api_url=config.API_URL, timeout_s=config.TIMEOUT_S) as client:
         account, lists = client.account(), client.audiences()
 
@@ -83,6 +87,7 @@ def _save_key(tx: Transaction, services: Services, tenant: str, key: str, accoun
             daily_zone=default.daily_zone,
             always_confirm=default.always_confirm,
             on_delete=default.on_delete,
+            site=site.here(tx, services),
             epoch=1,
             fence=0,
             created_at=services.now(),
@@ -264,16 +269,13 @@ def _master_id(
 def disconnect(services: Services, tenant: str) -> list[str]:
     """End the connection: our webhooks at Mailchimp and our records of it go.
 
-    Customers, their checkboxes, the ledger and everybody at Mailchimp stay as they are.
+    Customers, their checkboxes, the ledger and everybody at Mailchimp stay as they are. In a copy of
+    another site the webhooks stay too: they are that site's.
 
     :returns: the names of lists whose webhook could not be removed at Mailchimp.
     """
-    connection = _connection(services, tenant)
-    try:
-        with _client(services, connection) as client:
-            left = hooks.remove_all(services, connection, client)
-    except (MailchimpError, CannotDecrypt):
-        left = [row.name for row in overviews.read(services, tenant).lists if row.webhook != "none"]
+    connection, other = _any_connection(services, tenant)
+    left = [] if other else _remove_webhooks(services, connection)
 
     def work(tx: Transaction) -> None:
         tables = services.tables
@@ -289,6 +291,40 @@ def disconnect(services: Services, tenant: str) -> list[str]:
     services.transact(work)
     services.tell(signals.disconnected, tenant=tenant, reason="disconnected by an administrator")
     return left
+
+
+def _remove_webhooks(services: Services, connection: Row[Any]) -> list[str]:
+    try:
+        with _client(services, connection) as client:
+            return hooks.remove_all(services, connection, client)
+    except (MailchimpError, CannotDecrypt):
+        lists = overviews.read(services, connection.tenant).lists
+        return [row.name for row in lists if row.webhook != "none"]
+
+
+def moved(services: Services, tenant: str) -> bool:
+    """This is the same site as the one that was connected, at another place: it goes on from here.
+
+    The webhooks come to the new address, and a sync reads what nobody heard of meanwhile.
+
+    :returns: whether there was anything to say; False: the connection belongs here already.
+    """
+    connection, other = _any_connection(services, tenant)
+    if not other:
+        return False
+    table, audiences = services.tables.connection, services.tables.audience
+
+    def work(tx: Transaction) -> None:
+        values = {"site": site.here(tx, services)}
+        tx.execute(update(table).where(table.c.id == connection.id).values(**values))
+        ours = audiences.c.connection_id == connection.id
+        tx.execute(update(audiences).where(ours).values(webhook_checked_at=None))
+        if connection.enabled:
+            runs.plan(tx, services, connection, "daily", services.now())
+
+    services.transact(work)
+    services.wake()
+    return True
 
 
 def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
@@ -379,11 +415,20 @@ def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> N
 
 
 def _connection(services: Services, tenant: str) -> Row[Any]:
+    """The tenant's connection, as long as it belongs to this very site."""
+    connection, other = _any_connection(services, tenant)
+    if other is not None:
+        raise CopiedSite(f"{other} {site.SAY_FIRST}")
+    return connection
+
+
+def _any_connection(services: Services, tenant: str) -> tuple[Row[Any], str | None]:
+    """The tenant's connection; and if it belongs to another site, why that is so."""
     with services.begin() as tx:
         connection = overviews.find(tx, services, tenant)
-    if connection is None:
-        raise NotConnected("Mailchimp is not connected yet. Enter an API key first.")
-    return connection
+        if connection is None:
+            raise NotConnected("Mailchimp is not connected yet. Enter an API key first.")
+        return connection, site.difference(tx, services, connection)
 
 
 def _client(services: Services, connection: Row[Any]) -> Client:

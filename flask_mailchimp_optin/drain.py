@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, exists, func, or_, select, update
 
-from . import hooks, reconcile, runs, signals
+from . import hooks, reconcile, runs, signals, site
 from . import lease as leases
 from .client import Client
 from .errors import (
@@ -55,7 +55,7 @@ def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool
         return True
     if waiting_rings(tx, services, connection.id):
         return True
-    if not _may_send(services, connection):
+    if not _may_send(tx, services, connection):
         return False
     contact = services.tables.contact
     here = contact.c.connection_id == connection.id
@@ -86,7 +86,10 @@ def _drop_unconnected(tx: Transaction, services: Services) -> None:
         tx.execute(delete(outbox))
 
 
-def _may_send(services: Services, connection: Row[Any]) -> bool:
+def _may_send(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    if site.is_other(tx, services, connection):
+        logger.warning("the connection belongs to another site: nothing is sent from here")
+        return False
     paused = utc(connection.paused_until)
     return connection.suspended is None and (paused is None or paused <= services.now())
 
@@ -137,6 +140,7 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
             with services.begin() as tx:
                 connection = services.connection(tx, lease.connection_id)
                 run = runs.current(tx, services, lease.connection_id)
+                may_send = connection is not None and _may_send(tx, services, connection)
             if connection is None:
                 return 0
             hold = reconcile.is_reading_first(run)
@@ -145,7 +149,7 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
             ):
                 pieces += 1
                 continue
-            if not _may_send(services, connection):
+            if not may_send:
                 break
             if client is None:
                 client = services.client(connection)

@@ -24,6 +24,10 @@ class NotConnected(RefusedInput):
     """An act that needs a Mailchimp connection was asked for before there is one."""
 
 
+class CopiedSite(RefusedInput):
+    """The connection belongs to another site: first somebody says whether this is a copy of it."""
+
+
 class BadAddress(MailchimpOptinError):
     """This text cannot be an email address; the message says why."""
 

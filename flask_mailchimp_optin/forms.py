@@ -101,6 +101,15 @@ class SettingsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
         )
 
 
+class MovedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+    """A copy that goes on as the real site would change real people's mail: this needs a tick, too."""
+
+    same_site = BooleanField(
+        "Yes, and the site that was connected no longer runs",
+        [InputRequired("Tick the box to confirm that this is the same site, moved.")],
+    )
+
+
 class DisconnectForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """Disconnecting needs a tick, so that nobody does it by a slip."""
 

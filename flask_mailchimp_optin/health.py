@@ -8,12 +8,12 @@ from typing import Any
 
 from redis.exceptions import RedisError
 from rq import Worker
-from sqlalchemy import inspect, select
+from sqlalchemy import Row, inspect, select
 
-from . import jobs, overviews, standing
-from .models import PREFIX, utc
+from . import jobs, overviews, site, standing
+from .models import PREFIX
 from .overviews import Overview
-from .services import Services
+from .services import Services, Transaction
 from .state import State
 from .vault import CannotDecrypt
 
@@ -43,7 +43,7 @@ def checks(state: State, tenant: str) -> list[Check]:
         return [tables]
     overview = overviews.read(state.services, tenant)
     found = [tables, _connection(state.services, overview), _public_url(state)]
-    if overview.connected:
+    if overview.connected and not overview.other_site:  # a copy has neither of its own
         found += [_lists(overview), _webhook(overview)]
     found += _queue(state)
     if overview.connected:
@@ -83,6 +83,13 @@ def _connection(services: Services, overview: Overview) -> Check:
             level=WARNING,
             text="Mailchimp is not connected.",
             hint="Enter an API key on the settings page, or run `flask mailchimp connect`.",
+        )
+    if overview.other_site:
+        return Check(
+            code="site",
+            level=ERROR,
+            text=overview.other_site,
+            hint=f"{site.SAY_FIRST} Or run `flask mailchimp moved`, or `flask mailchimp disconnect`.",
         )
     if overview.suspended:
         return Check(
@@ -201,21 +208,31 @@ def _waiting(services: Services, tenant: str) -> Check:
     with services.begin() as tx:
         connection: Any = overviews.find(tx, services, tenant)
         number = overviews.waiting_changes(tx, services, connection)
-        outbox = services.tables.outbox
-        oldest = tx.value(
-            select(outbox.c.created_at)
-            .where(outbox.c.tenant == tenant)
-            .order_by(outbox.c.id)
-            .limit(1)
-        )
-    if oldest is not None and services.now() - utc(oldest) > timedelta(minutes=10):
+        late = _wait_too_long(tx, services, connection)
+    if late:
         return Check(
             code="changes",
             level=WARNING,
             text=f"{number} changes wait, the oldest for more than ten minutes.",
-            hint="Look whether a worker is running.",
+            hint="Look whether a worker is running, with the same configuration as this site.",
         )
     return Check(code="changes", level=OK, text=f"{number} changes wait to be sent.")
+
+
+def _wait_too_long(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether a change nobody looked at, or a no, which never waits, is older than ten minutes."""
+    since = services.now() - timedelta(minutes=10)
+    outbox, contact = services.tables.outbox, services.tables.contact
+    unread = select(outbox.c.id).where(
+        outbox.c.tenant == connection.tenant, outbox.c.created_at < since
+    )
+    nos = select(contact.c.id).where(
+        contact.c.connection_id == connection.id,
+        contact.c.wanted.is_(False),
+        contact.c.decided_version > contact.c.settled_version,
+        contact.c.due_at < since,
+    )
+    return any(tx.row(query.limit(1)) is not None for query in (unread, nos))
 
 
 def _attention(services: Services, tenant: str) -> Check:

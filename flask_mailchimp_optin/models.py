@@ -111,6 +111,7 @@ def _connection() -> list[Any]:
         Column("sealed_key", Text, nullable=False),
         Column("key_hint", String(40), nullable=False),  # last four digits and data centre
         Column("account_name", String(255), nullable=False),
+        Column("site", Text, nullable=False),  # where it was connected; see site.py
         Column("enabled", Boolean, nullable=False),
         Column("master_audience_id", Id),
         Column("daily", Boolean, nullable=False),  # False: at once, as changes happen

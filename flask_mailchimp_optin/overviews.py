@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from . import hooks
+from . import hooks, site
 from .models import utc
 from .services import Services, Transaction
 
@@ -86,6 +86,8 @@ class Overview:
 
     :param key_hint: the key's last four digits and data centre.
     :param suspended: why nothing is sent, in plain words; None if all is well.
+    :param other_site: why this looks like a copy of the site that was connected, or like a place it
+        moved to, in plain words; nothing is sent until somebody says which.
     :param changes: what a refresh found that is not stored yet.
     """
 
@@ -94,6 +96,7 @@ class Overview:
     account_name: str = ""
     key_hint: str = ""
     suspended: str | None = None
+    other_site: str | None = None
     paused_until: datetime | None = None
     settings: Settings = Settings(enabled=False, master_list=None)
     lists: tuple[ListView, ...] = ()
@@ -125,6 +128,7 @@ def read(services: Services, tenant: str) -> Overview:
         )
         is_target = hooks.targets(services, connection)
         used = {row.id for row in tx.rows(select(table.c.id).where(is_target))}
+        other_site = site.difference(tx, services, connection)
     lists = tuple(_view(connection, row) for row in rows if not row.gone_at or row.id in used)
     master = next((row.list_id for row in lists if row.is_master), None)
     return Overview(
@@ -133,6 +137,7 @@ def read(services: Services, tenant: str) -> Overview:
         account_name=connection.account_name,
         key_hint=connection.key_hint,
         suspended=connection.suspended,
+        other_site=other_site,
         paused_until=utc(connection.paused_until),
         settings=Settings(
             enabled=connection.enabled,

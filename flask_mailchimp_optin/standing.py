@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from . import contacts, overviews
+from . import contacts, overviews, site
 from .consent import Agreed, Status
 from .ledger import Decision
 from .models import utc
@@ -23,9 +23,9 @@ from .services import Services, Transaction
 class CustomerState:
     """What is true of a customer at Mailchimp, for the host's own pages.
 
-    :param state: ``not_connected``, ``never_asked``, ``waiting`` (to be sent), ``subscribed``,
-        ``asked`` (waiting for the person's confirmation), ``unsubscribed``, ``archived``,
-        ``bounced``, ``refused`` or ``bad_address``.
+    :param state: ``not_connected``, ``copied`` (nothing is sent from a copy), ``never_asked``,
+        ``waiting`` (to be sent), ``subscribed``, ``asked`` (waiting for the person's confirmation),
+        ``unsubscribed``, ``archived``, ``bounced``, ``refused`` or ``bad_address``.
     :param text: the same in plain words.
     :param way_out: what can be done about it; None if nothing has to be.
     :param link: an address that helps, such as the list's sign-up form.
@@ -60,6 +60,7 @@ class Attention:
 
 _TEXTS = {
     "not_connected": "Mailchimp is not connected.",
+    "copied": "Nothing is sent to Mailchimp from here: this may be a copy of another site.",
     "never_asked": "Has not decided yet.",
     "waiting": "Waiting to be sent to Mailchimp.",
     "subscribed": "Subscribed at Mailchimp.",
@@ -86,6 +87,8 @@ def states_of(services: Services, customers: Iterable[Any]) -> dict[str, Custome
             connection = overviews.find(tx, services, tenant)
             if connection is None:
                 found |= dict.fromkeys(of_tenant, _plain("not_connected"))
+            elif site.is_other(tx, services, connection):
+                found |= dict.fromkeys(of_tenant, _COPIED)
             else:
                 found |= _states(tx, services, connection, of_tenant)
     return found
@@ -140,6 +143,13 @@ def _one_state(
 
 def _plain(state: str, as_of: datetime | None = None) -> CustomerState:
     return CustomerState(state=state, text=_TEXTS[state], as_of=as_of)
+
+
+_COPIED = CustomerState(
+    state="copied",
+    text=_TEXTS["copied"],
+    way_out="An administrator says on the settings page what this site is.",
+)
 
 
 def _of_contact(

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from .. import connect, overviews
 from ..errors import MailchimpError, RefusedInput
-from ..forms import ConnectForm, DisconnectForm, SettingsForm, zones
+from ..forms import ConnectForm, DisconnectForm, MovedForm, SettingsForm, zones
 from ..overviews import ListChanges, Overview
 from ..services import Services
 from .guard import pages
@@ -99,14 +99,28 @@ def _repair(services: Services, tenant: str) -> None:
     flash("The webhooks are checked now, and mended where they have to be.", "success")
 
 
+@pages.post("/moved")
+def moved() -> Answer:
+    """The same site, at another place: it goes on from here, once the box that confirms it is ticked."""
+    form = MovedForm()
+    if not form.validate():
+        return _page(overviews.read(*here()), moved_form=form)
+    if attempt(connect.moved):
+        flash("The integration goes on from here. A sync compares both sides.", "success")
+    return redirect(url_for(".settings"), 303)
+
+
 @pages.post("/disconnect")
 def disconnect() -> Answer:
     """End the connection, once the box that confirms it is ticked."""
     form = DisconnectForm()
+    overview = overviews.read(*here())
     if not form.validate():
-        return _page(overviews.read(*here()), disconnect_form=form)
+        return _page(overview, disconnect_form=form)
     left = attempt(connect.disconnect)
-    if left is not None:
+    if left is not None and overview.other_site:
+        flash("Mailchimp is disconnected here. The other site was left as it is.", "success")
+    elif left is not None:
         flash("Mailchimp is disconnected.", "success")
     if left:
         flash(
@@ -123,14 +137,16 @@ def _page(
     connect_form: ConnectForm | None = None,
     settings_form: SettingsForm | None = None,
     disconnect_form: DisconnectForm | None = None,
+    moved_form: MovedForm | None = None,
 ) -> Answer:
-    refused = connect_form or settings_form or disconnect_form
+    refused = connect_form or settings_form or disconnect_form or moved_form
     page = render(
         "settings.html",
         overview=overview,
         connect_form=connect_form or ConnectForm(formdata=None),
         settings_form=settings_form or _unsent(overview),
         disconnect_form=disconnect_form or DisconnectForm(formdata=None),
+        moved_form=moved_form or MovedForm(formdata=None),
         problems=_problems(refused),
         zones=zones(),
         just_connected=overview.connected and request.args.get("connected") == "yes",

@@ -32,6 +32,7 @@ ACTS = [
     "/lists/store",
     "/webhooks/repair",
     "/disconnect",
+    "/moved",
     "/activity/sync",
     "/activity/resume",
     "/activity/cancel",
