@@ -172,10 +172,14 @@ class Client:
             )
             rows = _rows(page, "lists", required=True)
             known = {audience.list_id for audience in found}
-            fresh = [a for a in map(_audience, rows) if a.list_id not in known]
-            found.extend(fresh)
+            fresh = {a.list_id: a for a in map(_audience, rows) if a.list_id not in known}
+            found.extend(fresh.values())
             if len(rows) < _PAGE or not fresh:
-                return found
+                break
+        if _total(page, found) > len(found):
+            # A list that only seems to be gone would hand the master list to another one.
+            raise TryLater(CUT_OFF)
+        return found
 
     def audience(self, list_id: str) -> Audience:
         """One list as it is now."""
@@ -220,9 +224,8 @@ class Client:
         if since is not None:
             query["since_last_changed"] = since.astimezone(UTC).isoformat(timespec="seconds")
         page = self._get(f"lists/{list_id}/members", **query)
-        total = page.get("total_items")
         rows = [_member(row) or _UNREADABLE for row in _rows(page, "members", required=True)]
-        return rows, total if isinstance(total, int) else len(rows)
+        return rows, _total(page, rows)
 
     def write(self, list_id: str, writes: Sequence[Write]) -> BatchAnswer:
         """Up to 500 members in one call; profile fields never stand in the way of consent."""
@@ -307,9 +310,10 @@ class Client:
             problem = OutcomeUnknown(CUT_OFF)
         except OutcomeUnknown as error:
             problem = error
-        if problem is None and answer is None and empty:
+        # Where 204 is due, whatever else came was not Mailchimp's answer.
+        if problem is None and empty and answer is None:
             return {}
-        if problem is None and isinstance(answer, dict):
+        if problem is None and not empty and isinstance(answer, dict):
             return answer
         problem = problem or OutcomeUnknown(CUT_OFF)
         if reads:  # reading changes nothing: an unknown outcome is simply none
@@ -332,6 +336,11 @@ def _rows(page: Mapping[str, Any], name: str, *, required: bool = False) -> list
     if not isinstance(rows, list):
         raise OutcomeUnknown(CUT_OFF)
     return [row for row in rows if isinstance(row, dict)]
+
+
+def _total(page: Mapping[str, Any], rows: Sequence[object]) -> int:
+    total = page.get("total_items")
+    return total if isinstance(total, int) else len(rows)
 
 
 def _audience(row: Mapping[str, Any]) -> Audience:
@@ -361,13 +370,13 @@ _UNREADABLE = MemberRead(address="", status="", last_changed=None, timestamp_opt
 
 def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead | None:
     """A member from an answer; None where the row is not about a readable address."""
-    address = asked_for or _canonical_or_none(row.get("email_address"))
-    status = row.get("status")
-    if not isinstance(status, str) or not status:
-        if asked_for is not None:
-            raise OutcomeUnknown(CUT_OFF)
-        return None
-    if address is None:
+    status, named = row.get("status"), row.get("email_address")
+    readable = isinstance(status, str) and bool(status)
+    address = _canonical_or_none(named)
+    if asked_for is not None and not (readable and address == asked_for):
+        # Somebody else's status must never be taken for theirs.
+        raise OutcomeUnknown(CUT_OFF)
+    if not readable or address is None:
         return None
     return MemberRead(
         address=address,

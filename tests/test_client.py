@@ -530,8 +530,49 @@ def test_a_server_that_repeats_a_page_for_ever_ends_the_paging() -> None:
     rows = [{"id": f"{n:010}", "name": "x"} for n in range(1000)]
     whole = answer(json.dumps({"lists": rows, "total_items": 10**9}).encode())
     with wire(says(whole)) as server, Client(KEY, api_url=server.url) as client:
-        assert len(client.audiences()) == 1000
+        with pytest.raises(TryLater):  # not all of them were there
+            client.audiences()
         assert len(server.requests) == 2
+
+
+def test_a_list_that_is_there_twice_is_one() -> None:
+    rows = [{"id": LIST, "name": "x"}] * 2
+    with (
+        wire(says(answer(json.dumps({"lists": rows}).encode()))) as server,
+        Client(KEY, api_url=server.url) as client,
+    ):
+        assert [audience.list_id for audience in client.audiences()] == [LIST]
+
+
+def test_lists_that_are_missing_from_an_answer_are_not_taken_for_gone() -> None:
+    whole = answer(json.dumps({"lists": [], "total_items": 1}).encode())
+    with (
+        wire(says(whole)) as server,
+        Client(KEY, api_url=server.url) as client,
+        pytest.raises(TryLater),
+    ):
+        client.audiences()
+
+
+@pytest.mark.parametrize("name", ["bob@example.com", None, 7])
+def test_somebody_elses_status_is_never_taken_for_theirs(name: object) -> None:
+    row = {"email_address": name, "status": "subscribed"}
+    whole = answer(json.dumps(row).encode())
+    with wire(says(whole)) as server, Client(KEY, api_url=server.url) as client:
+        with pytest.raises(OutcomeUnknown):
+            client.member(LIST, "ada@example.com")
+        with pytest.raises(OutcomeUnknown):
+            client.set_status(LIST, "ada@example.com", "pending", merge_fields={})
+        with pytest.raises(OutcomeUnknown):
+            client.change_address(LIST, "ada@example.com", "new@example.com")
+
+
+def test_where_no_answer_is_due_another_answer_is_none() -> None:
+    with wire(says(answer(b"{}"))) as server, Client(KEY, api_url=server.url) as client:
+        with pytest.raises(OutcomeUnknown):
+            client.archive(LIST, ADDRESS)
+        with pytest.raises(OutcomeUnknown):
+            client.delete_permanently(LIST, ADDRESS)
 
 
 def test_a_list_is_read_as_it_is(served: Client, sandbox: MailchimpSandbox) -> None:
