@@ -224,7 +224,7 @@ class Client:
         if since is not None:
             query["since_last_changed"] = since.astimezone(UTC).isoformat(timespec="seconds")
         page = self._get(f"lists/{list_id}/members", **query)
-        rows = [_member(row) or _UNREADABLE for row in _rows(page, "members", required=True)]
+        rows = [_member(row) or _unreadable(row) for row in _rows(page, "members", required=True)]
         return rows, _total(page, rows)
 
     def write(self, list_id: str, writes: Sequence[Write]) -> BatchAnswer:
@@ -365,7 +365,11 @@ def _safe_url(url: str) -> str:
         return ""
 
 
-_UNREADABLE = MemberRead(address="", status="", last_changed=None, timestamp_opt=None)
+def _unreadable(row: Mapping[str, Any]) -> MemberRead:
+    """For a row of a page whose address is none, or which says nothing at all: then it has no status."""
+    whole = isinstance(row.get("email_address"), str)
+    status = _text(row, "status") if whole else ""
+    return MemberRead(address="", status=status, last_changed=None, timestamp_opt=None)
 
 
 def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead | None:
@@ -417,14 +421,23 @@ def _webhook(row: Mapping[str, Any]) -> Webhook:
     )
 
 
+def is_whole(rows: Sequence[MemberRead], offset: int, total: int) -> bool:
+    """Whether a page of members holds what it should: every row readable, and as many as it says."""
+    return all(row.status for row in rows) and len(rows) >= min(_PAGE, total - offset)
+
+
 def pages(client: Client, list_id: str, since: datetime | None) -> Iterator[list[MemberRead]]:
     """All members changed since then, page after page; windows overlap by ten.
 
     Offsets shift while others write, so the last rows of a page are read again with the next.
+
+    :raises OutcomeUnknown: a page was not whole.
     """
     offset = 0
     while True:
         rows, total = client.members(list_id, since=since, offset=offset)
+        if not is_whole(rows, offset, total):
+            raise OutcomeUnknown(CUT_OFF)
         yield rows
         offset += _PAGE - 10
         if len(rows) < _PAGE or offset >= total:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, or_, select, update
 
 from . import contacts, runs
-from .client import Client, MemberRead
+from .client import Client, MemberRead, is_whole
 from .consent import Status
 from .contacts import Contact
 from .errors import NotFound
@@ -41,6 +41,9 @@ def read(
         rows, total = client.members(list_id, since=since, offset=cursor["offset"], status=status)
     except NotFound:
         rows, total, gone = [], 0, True  # the audience is: no box changes because of that
+    if gone or not is_whole(rows, cursor["offset"], total):
+        # Not counted as read: the next daily reading begins where the last whole one did.
+        cursor["read"] = [id_ for id_ in cursor["read"] if id_ != audience_id]
 
     def work(tx: Transaction) -> None:
         lease.hold(tx, services)

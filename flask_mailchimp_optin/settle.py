@@ -16,6 +16,7 @@ from . import contacts, leave, send, verdicts
 from .client import Client, MemberRead, pages
 from .consent import Status, Verb
 from .contacts import Contact
+from .errors import OutcomeUnknown, TryLater
 from .lease import Lease
 from .round import Round
 from .services import Services, Transaction
@@ -113,13 +114,24 @@ def _read(here: Round, wanted: list[Contact]) -> dict[tuple[int, str], MemberRea
     found: dict[tuple[int, str], MemberRead | None] = {c.pair: _as_seen(c) for c in known}
     found |= here.members([c for c in wanted if c.pair not in found])
     if known:
-        since = min(c.seen_at for c in known) - _MARGIN
-        for page in pages(here.client, here.audience.list_id, since):
-            for member in page:
-                pair = (here.audience.id, member.address)
-                if pair in found:
-                    found[pair] = member
+        found |= _changed(here, known)
     return found
+
+
+def _changed(here: Round, known: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
+    """Those of the known members who changed since they were seen, by one paged reading."""
+    since = min(c.seen_at for c in known) - _MARGIN
+    pairs = {contact.pair for contact in known}
+    found: dict[tuple[int, str], MemberRead | None] = {}
+    try:
+        for page in pages(here.client, here.audience.list_id, since):
+            found |= {(here.audience.id, member.address): member for member in page}
+    except (OutcomeUnknown, TryLater) as error:
+        if error.status in (403, 429):
+            raise
+        # Reading from long ago may fail again and again: each on its own then.
+        return here.members(known)
+    return {pair: member for pair, member in found.items() if pair in pairs}
 
 
 def _needs_reading(contact: Contact) -> bool:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from flask_mailchimp_optin import client as module
 from flask_mailchimp_optin.addresses import subscriber_hash
-from flask_mailchimp_optin.client import Client, Write, pages, parse_time
+from flask_mailchimp_optin.client import Client, Write, is_whole, pages, parse_time
 from flask_mailchimp_optin.errors import (
     KeyRefused,
     MailchimpError,
@@ -668,13 +668,30 @@ def test_all_pages_are_read_although_some_rows_cannot_be(count: int) -> None:
     odd: list[dict[str, Any]] = [
         {"email_address": "", "status": "archived"},
         {"email_address": "x\x00@example.com", "status": "subscribed"},
-        {"email_address": "no-status@example.com"},
-        {},
     ]
     rows[3:3] = odd
     with wire(_paging(rows)) as server, Client(KEY, api_url=server.url) as client:
         found = {m.address for page in pages(client, LIST, None) for m in page if m.address}
     assert found == {f"c{n}@example.com" for n in range(count)}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"members": [], "total_items": 1},
+        {"members": [{"email_address": "ada@example.com"}]},
+        {"members": [{"email_address": None, "status": "subscribed"}]},
+        {"members": ["ada@example.com"], "total_items": 1},
+    ],
+    ids=["a row is missing", "no status", "no address", "no row"],
+)
+def test_a_page_that_is_not_whole_is_no_reading(page: dict[str, Any]) -> None:
+    whole = answer(json.dumps(page).encode())
+    with wire(says(whole)) as server, Client(KEY, api_url=server.url) as client:
+        with pytest.raises(OutcomeUnknown):
+            list(pages(client, LIST, None))
+        rows, total = client.members(LIST)
+        assert not is_whole(rows, 0, total)
 
 
 # Batches

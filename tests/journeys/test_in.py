@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -177,3 +177,20 @@ def test_a_host_change_while_the_ring_is_answered_wins_if_it_is_newer(connected:
     # The person's own no at Mailchimp stands against a newer yes here: they are asked.
     assert connected.status("ada@example.com") == "pending"
     assert connected.box(ada) is True
+
+
+@pytest.mark.parametrize(
+    "how", [{"status": 500}, {"status": 200, "body": {"members": [], "total_items": 22}}]
+)
+def test_a_burst_whose_paged_reading_fails_is_read_one_by_one(
+    connected: Host, how: dict[str, Any]
+) -> None:
+    ids = [connected.add(f"c{n}@example.com", wants_news=True) for n in range(22)]
+    connected.work()
+    connected.clock.turn(minutes=30)
+    for n in range(22):
+        connected.sandbox.unsubscribe(connected.list_id, f"c{n}@example.com")
+    connected.sandbox.wait_for_rings()
+    connected.sandbox.fail_next(times=99, path="members?", **how)
+    connected.work()
+    assert {connected.box(id_) for id_ in ids} == {False}

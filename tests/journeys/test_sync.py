@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -267,3 +268,32 @@ def test_who_was_deleted_at_mailchimp_unheard_is_found_by_a_manual_sync(
     assert {connected.state(i) for i in ids[:-1]} == {"refused"}
     assert connected.state(ids[-1]) == "subscribed"
     assert {connected.box(i) for i in ids} == {True}
+
+
+def _unheard(host: Host) -> int:
+    """A member who left while nobody listened; their customer."""
+    ada = host.add("ada@example.com", wants_news=True)
+    host.work()
+    host.clock.turn(minutes=30)
+    host.sandbox.drop_rings(1)
+    host.sandbox.unsubscribe(host.list_id, "ada@example.com")
+    host.clock.turn(days=1)
+    return ada
+
+
+@pytest.mark.parametrize("how", ["404", "a row is missing", "a row says nothing"])
+def test_a_daily_reading_that_was_not_whole_is_made_up_for_by_the_next(
+    connected: Host, how: str
+) -> None:
+    ada = _unheard(connected)
+    page = re.compile(r"/members\?")
+    if how == "404":
+        connected.sandbox.fail_next(404, path=page)
+    else:
+        rows = [] if how == "a row is missing" else [{}]
+        connected.sandbox.rewrite_next(lambda body: body | {"members": rows}, path=page)
+    connected.work()
+    assert connected.box(ada) is True
+    connected.clock.turn(days=1)
+    connected.work()
+    assert connected.box(ada) is False
