@@ -117,9 +117,10 @@ def observe(
         if key in customers:
             look.at(customers[key], what, known.get(key), earlier.get(key))
         else:
-            look.missing(known.get(key))
+            look.gone |= _pair(known.get(key))
+            look.leaves(known.get(key))
     look.remember()
-    wants = Wants(tx, services, house, release=release, profiles=look.profiles)
+    wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
     wants.settle(look.touched, look.moves)
 
 
@@ -129,13 +130,14 @@ class _Look:
     def __init__(self, tx: Transaction, services: Services, house: House) -> None:
         self.tx, self.services, self.house = tx, services, house
         self.touched: set[tuple[int, str]] = set()
+        self.gone: set[tuple[int, str]] = set()
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
         self._fresh: list[dict[str, Any]] = []
         self._same: list[int] = []
 
-    def missing(self, record: Row[Any] | None) -> None:
-        """The customer is gone."""
+    def leaves(self, record: Row[Any] | None) -> None:
+        """The customer is no longer this tenant's."""
         self.touched |= _pair(record)
         if record is not None:
             self.tx.execute(_by_id(self.services, record.id, delete))
@@ -152,7 +154,7 @@ class _Look:
         if snapshot.tenant is None and record is None:
             return  # the mapping can't tell whose they are: nothing of theirs is known here
         if snapshot.tenant not in (self.house.tenant, None):
-            self.missing(record)
+            self.leaves(record)
             _hand_over(self.tx, self.services, snapshot, what)
             return
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)

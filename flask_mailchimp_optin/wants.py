@@ -76,9 +76,14 @@ class Wants:
         *,
         release: str,
         profiles: Mapping[tuple[int, str], str],
+        gone: set[tuple[int, str]],
     ) -> None:
+        """With what a look at the customers found.
+
+        :param gone: pairs whose customer was deleted, and did not just go elsewhere.
+        """
         self.tx, self.services, self.house = tx, services, house
-        self.release, self.profiles = release, profiles
+        self.release, self.profiles, self.gone = release, profiles, gone
 
     def settle(self, pairs: set[tuple[int, str]], moves: Mapping[tuple[int, str], str]) -> None:
         """For these (audience id, address) pairs.
@@ -180,7 +185,9 @@ class Wants:
         self._update(row, orphan=policy, version=row.version + 1, attempts=0, refusal=None, **due)
 
     def _policy(self, row: contacts.Contact) -> str:
-        """The deletion policy; or out of the list, where the customer has another one now."""
+        """The deletion policy for who was deleted; out of the list for who has another one now."""
+        if row.pair not in self.gone:
+            return row.orphan or "unsubscribe"
         table = self.services.tables.customer
         elsewhere = self.tx.value(
             select(table.c.id)

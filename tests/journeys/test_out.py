@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
 
+from flask_mailchimp_optin.overviews import DELETION_POLICIES
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import Customer, Host, db
 
@@ -133,6 +135,21 @@ def test_a_new_address_that_is_a_member_already_leaves_two_members_apart(connect
     connected.work()
     assert connected.status("new@example.com") == "subscribed"
     assert connected.status("old@example.com") == "unsubscribed"
+
+
+@pytest.mark.parametrize("policy", DELETION_POLICIES)
+def test_an_old_address_leaves_the_list_whatever_happens_to_deleted_customers(
+    connected: Host, policy: str
+) -> None:
+    connected.settings(on_delete=policy)
+    ada = connected.add("old@example.com", wants_news=True)
+    connected.add("new@example.com", wants_news=True)
+    connected.work()
+    connected.change(ada, mail="new@example.com")
+    connected.work()
+    # Nobody was deleted: no mail to the old address, and nothing that can't be undone.
+    assert connected.status("old@example.com") == "unsubscribed"
+    assert connected.state(ada) == "subscribed"
 
 
 def test_an_old_address_that_somebody_else_owns_stays(connected: Host) -> None:
