@@ -114,8 +114,11 @@ class Wants:
         new_decision = (wanted, at) != (row.wanted, row.wanted_at) and wanted is not None
         profile = self.profiles.get(row.pair)
         other_profile = bool(wanted and profile and profile != row.profile)
-        if new_decision or other_profile or old_address or row.orphan:
+        # A yes leaves with whoever gave it; a no stays with the address until somebody decides.
+        lapsed = wanted is None and row.wanted is True
+        if new_decision or other_profile or old_address or row.orphan or lapsed:
             values = self._values(row, wanted, at, old_address, new_decision=new_decision)
+            values |= {"wanted": None, "wanted_at": None} if lapsed else {}
             self._update(row, **values)
         if wanted is not None:
             others = [owner for owner in owners if owner.opt_in is not wanted]

@@ -162,6 +162,34 @@ def test_an_old_address_that_somebody_else_owns_stays(connected: Host) -> None:
     assert connected.status("ada@example.com") == "subscribed"
 
 
+def test_whoever_takes_over_an_address_is_not_taken_for_the_one_before(connected: Host) -> None:
+    ada = connected.add("shared@example.com", wants_news=True)
+    connected.work()
+    connected.change(ada, mail="ada@example.com")
+    bob = connected.add("shared@example.com", wants_news=False)  # never asked
+    connected.work()
+    assert connected.status("shared@example.com") == "subscribed"
+    assert connected.box(bob) is True  # as for anybody who is found subscribed at Mailchimp
+
+
+def test_a_no_stays_with_an_address_that_somebody_takes_over(connected: Host) -> None:
+    ada = connected.add("shared@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.fail_next(503, times=9)
+    connected.change(ada, wants_news=False)
+    connected.work()
+    connected.change(ada, mail="ada@example.com")
+    bob = connected.add("shared@example.com", wants_news=False)
+    connected.work()
+    connected.sandbox.stop_failing()
+    connected.clock.turn(minutes=5)
+    connected.work()
+    connected.clock.turn(minutes=5)
+    connected.work()
+    assert connected.status("shared@example.com") == "unsubscribed"
+    assert connected.box(bob) is False
+
+
 def test_a_no_stays_a_no_under_a_new_address(connected: Host) -> None:
     ada = connected.add("old@example.com", wants_news=True)
     connected.work()
