@@ -112,6 +112,8 @@ class Capture:
 
     def write(self, session: Session, changes: list[_Change]) -> None:
         """The changes into outbox and ledger, on the session's own connection."""
+        if not changes:
+            return  # a bulk write that matched nobody
         services = self.find()
         tables, at = services.tables, services.now()
         facts = _facts(services, session)

@@ -152,6 +152,13 @@ def _unmapped_bulk_change() -> None:
     db.session.commit()
 
 
+def _bulk_change_of_nobody() -> None:
+    nobody = Customer.mail == "nobody@example.com"
+    db.session.execute(sa.update(Customer).where(nobody).values(wants_news=False))
+    db.session.execute(sa.delete(Customer).where(nobody))
+    db.session.commit()
+
+
 @pytest.mark.parametrize(
     "write",
     [
@@ -161,6 +168,7 @@ def _unmapped_bulk_change() -> None:
         _no_change,
         _unmapped_change,
         _unmapped_bulk_change,
+        _bulk_change_of_nobody,
     ],
     ids=lambda write: write.__name__.strip("_"),
 )
