@@ -374,13 +374,14 @@ def _unreadable(row: Mapping[str, Any]) -> MemberRead:
 
 def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead | None:
     """A member from an answer; None where the row is not about a readable address."""
-    status, named = row.get("status"), row.get("email_address")
-    readable = isinstance(status, str) and bool(status)
-    address = _canonical_or_none(named)
-    if asked_for is not None and not (readable and address == asked_for):
+    address = _canonical_or_none(row.get("email_address"))
+    status = row.get("status")
+    if not isinstance(status, str) or not status:
+        status = ""
+    if asked_for is not None and not (status and address == asked_for):
         # Somebody else's status must never be taken for theirs.
         raise OutcomeUnknown(CUT_OFF)
-    if not readable or address is None:
+    if not status or address is None:
         return None
     return MemberRead(
         address=address,

@@ -254,6 +254,11 @@ def lose(contact: Contact, now: datetime) -> None:
     """A request's outcome is unknown: look again soon, and at growing intervals."""
     contact.late_verb, contact.late_at = contact.open_verb, contact.open_at
     contact.open_verb = contact.open_version = contact.open_at = None
+    look_again(contact, now)
+
+
+def look_again(contact: Contact, now: datetime) -> None:
+    """Something failed that concerns this contact alone: at growing intervals."""
     contact.attempts += 1
     contact.look = True
     contact.due_at = now + timedelta(seconds=min(2**contact.attempts, 3600))
@@ -263,7 +268,9 @@ def refuse(contact: Contact, reason: str, text: str, now: datetime) -> None:
     """Mailchimp refused this member: shown, and not tried again by itself."""
     finish(contact, now)
     contact.refusal, contact.refusal_text, contact.refused_at = reason, text, now
-    if reason == "too_many_lists":
+    if contact.wanted is False and not contact.orphan:
+        contact.look, contact.due_at = True, now + timedelta(hours=1)  # a no is never given up
+    elif reason == "too_many_lists":
         contact.due_at = now + timedelta(days=3)
 
 

@@ -8,12 +8,14 @@ from . import contacts, send
 from .client import Write
 from .consent import Status, Verb
 from .contacts import Contact
-from .errors import MemberRefused, NotFound, OutcomeUnknown, RequestRefused, TryLater
+from .errors import MailchimpError, MemberRefused, NotFound, OutcomeUnknown, RequestRefused
+from .problems import CUT_OFF
 from .round import Round
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
 _MOVE = "move"
+_THERE = (Status.SUBSCRIBED, Status.PENDING)
 
 
 def move(here: Round, contact: Contact) -> None:
@@ -56,12 +58,13 @@ def part(here: Round, contact: Contact) -> None:
     contacts.intend(contact, Verb.REMOVE, now)
     here.save([contact])
     try:
-        _part_by_policy(here, list_id, contact)
-    except (NotFound, RequestRefused, MemberRefused):
-        logger.info("a member without a customer had left already")
-    except (OutcomeUnknown, TryLater) as error:
+        try:
+            _part_by_policy(here, list_id, contact)
+        except (NotFound, RequestRefused, MemberRefused):
+            _check_that_they_left(here, list_id, contact)
+    except MailchimpError as error:
         send.failed(here, [contact], error)
-        if isinstance(error, TryLater):
+        if not isinstance(error, OutcomeUnknown):
             raise
         return
     here.services.transact(lambda tx: here.forget(tx, contact))
@@ -73,6 +76,28 @@ def _part_by_policy(here: Round, list_id: str, contact: Contact) -> None:
     elif contact.orphan == "delete":
         here.client.delete_permanently(list_id, contact.address)
     else:
-        member = here.client.member(list_id, contact.address)
-        if member is not None and member.status in (Status.SUBSCRIBED, Status.PENDING):
-            here.client.write(list_id, [Write(address=contact.address, status="unsubscribed")])
+        if _status(here, list_id, contact) not in _THERE:
+            return
+        write = Write(address=contact.address, status="unsubscribed")
+        shown = here.client.write(list_id, [write]).members.get(contact.address)
+        if shown is None or shown.status in _THERE:
+            raise NotFound(CUT_OFF)
+
+
+def _check_that_they_left(here: Round, list_id: str, contact: Contact) -> None:
+    """Refused, or not found: as a rule because they had left already.
+
+    :raises OutcomeUnknown: they had not.
+    """
+    status = _status(here, list_id, contact)
+    if status in _THERE or (contact.orphan == "delete" and status is not None):
+        raise OutcomeUnknown(CUT_OFF)
+    logger.info("a member without a customer had left already")
+
+
+def _status(here: Round, list_id: str, contact: Contact) -> str | None:
+    member = here.client.member(list_id, contact.address)
+    if member is None and contact.seen_status not in (None, Status.ABSENT):
+        contact.seen_status = Status.ABSENT.value
+        raise OutcomeUnknown(CUT_OFF)  # known until now: it is looked once more
+    return None if member is None else member.status

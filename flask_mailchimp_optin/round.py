@@ -6,8 +6,10 @@ Both journeys. It saves and tells; what is decided and what is sent is the busin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from blinker import NamedSignal
@@ -17,9 +19,13 @@ from . import contacts, signals
 from .client import Client, MemberRead
 from .consent import Outcome, Status, Verb
 from .contacts import Contact
+from .errors import MailchimpError, NotFound, OutcomeUnknown, TryLater
 from .lease import Lease
 from .mapping import Snapshot
 from .services import Services, Transaction
+
+#: A reading that fails never parks anybody: it may be Mailchimp's trouble, and nothing was refused.
+_MOST_UNREAD = 5
 
 
 class Round:
@@ -63,13 +69,43 @@ class Round:
     def members(self, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
         """The members as they are now, read one by one, a few at a time; None for no member."""
         found: dict[tuple[int, str], MemberRead | None] = {}
-        list_id = self.audience.list_id
         for some in contacts.chunks(wanted, self.services.config.CONNECTIONS):
             self.services.transact(lambda tx: self.lease.hold(tx, self.services))
             with ThreadPoolExecutor(len(some)) as pool:
-                reads = pool.map(lambda c: self.client.member(list_id, c.address), some)
-                found |= dict(zip([c.pair for c in some], reads, strict=True))
+                reads = list(pool.map(self._member, some))
+            found |= {
+                contact.pair: read
+                for contact, read in zip(some, reads, strict=True)
+                if not isinstance(read, MailchimpError)
+            }
+            self._unread(some, [read for read in reads if isinstance(read, MailchimpError)], found)
         return found
+
+    def _member(self, contact: Contact) -> MemberRead | MailchimpError | None:
+        try:
+            return self.client.member(self.audience.list_id, contact.address)
+        except MailchimpError as error:
+            return error
+
+    def _unread(
+        self,
+        some: list[Contact],
+        errors: list[MailchimpError],
+        found: Mapping[tuple[int, str], MemberRead | None],
+    ) -> None:
+        """Whom Mailchimp did not show goes to the end of the queue; the others go on without them."""
+        if not errors:
+            return
+        unread = [contact for contact in some if contact.pair not in found]
+        for contact in unread:
+            contact.attempts = max(contact.attempts, min(contact.attempts + 1, _MOST_UNREAD))
+            contact.look = True
+            wait_s = 4 ** min(contact.attempts, _MOST_UNREAD)  # longer than the pause it may cost
+            contact.due_at = self.services.now() + timedelta(seconds=wait_s)
+        self.save(unread)
+        for error in errors:
+            if len(unread) == len(some) or not isinstance(error, OutcomeUnknown | TryLater):
+                raise error
 
     def save(self, changed: Iterable[Contact]) -> None:
         """Remember what became of contacts, if the lease still holds."""
@@ -117,8 +153,11 @@ class Round:
         self.lease.hold(tx, self.services)
         contacts.remove(tx, self.services, contact)
 
-    def audience_gone(self) -> None:
-        """Its contacts stay as they are, and no box changes."""
+    def audience_gone(self) -> bool:
+        """Whether the audience is gone indeed: its contacts stay as they are, and no box changes."""
+        with suppress(NotFound):
+            self.client.audience(self.audience.list_id)
+            return False  # a moment's mistake, which would have stopped everybody in it
         table = self.services.tables.audience
 
         def work(tx: Transaction) -> None:
@@ -130,6 +169,7 @@ class Round:
             )
 
         self.services.transact(work)
+        return True
 
     def note(self, contact: Contact, outcome: Outcome) -> None:
         """Something to tell when the round is over."""

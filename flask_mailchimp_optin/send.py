@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import contacts, signals, verdicts
 from .client import BatchAnswer, Write
-from .consent import Act, Agreed, Member, Outcome, Verb
+from .consent import Act, Agreed, Member, Outcome, Status, Verb
 from .contacts import Contact
 from .errors import (
     MailchimpError,
@@ -16,8 +16,8 @@ from .errors import (
     NotFound,
     OutcomeUnknown,
     RequestRefused,
-    TryLater,
 )
+from .problems import CUT_OFF
 from .round import Round
 
 #: Attempts in company, before a member is sent on its own.
@@ -36,12 +36,13 @@ def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     here.save([contact for contact, _ in verbs])
     try:
         answer = _call(here, verbs)
-    except NotFound:
-        here.audience_gone()
+    except NotFound as error:
+        if not here.audience_gone():
+            failed(here, [contact for contact, _ in verbs], error)
         return
-    except (OutcomeUnknown, TryLater) as error:
+    except MailchimpError as error:
         failed(here, [contact for contact, _ in verbs], error)
-        if isinstance(error, TryLater):
+        if not isinstance(error, OutcomeUnknown):
             raise
         return
     for contact, verb in verbs:
@@ -100,6 +101,10 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
     contact.open_verb = None  # the answer is definite
     shown = contacts.member_of(member)
     if verb is Verb.REMOVE:
+        if shown.status in (Status.SUBSCRIBED, Status.PENDING):
+            contacts.intend(contact, verb, now)
+            contacts.lose(contact, now)  # the answer is not this request's
+            return
         _removed(here, contact, shown)
         return
     _wrote_profile(here, contact)
@@ -159,16 +164,17 @@ def alone(here: Round, contact: Contact, verb: Verb) -> None:
             alone(here, contact, Verb.ASK)  # Mailchimp knows better who left
             return
         _refused(here, contact, verb, refusal)
-    except NotFound:
-        contacts.unsend(contact, here.services.now())
-        contact.look = True
-    except (OutcomeUnknown, TryLater) as error:
+    except MailchimpError as error:
         failed(here, [contact], error)
-        if isinstance(error, TryLater):
+        if not isinstance(error, OutcomeUnknown | NotFound):
             raise
         return
     else:
-        _status_set(here, contact, verb, contacts.member_of(member))
+        shown = contacts.member_of(member)
+        if shown.status != status:
+            failed(here, [contact], OutcomeUnknown(CUT_OFF))  # the answer is not this request's
+            return
+        _status_set(here, contact, verb, shown)
     here.save([contact])
 
 
@@ -186,10 +192,12 @@ def failed(here: Round, sent: list[Contact], error: MailchimpError) -> None:
     """A request without a usable answer: nothing is lost, and nothing goes on for ever."""
     now = here.services.now()
     for contact in sent:
-        if isinstance(error, TryLater):
-            contacts.unsend(contact, now)
-        else:
+        if isinstance(error, OutcomeUnknown):
             contacts.lose(contact, now)
+        else:
+            contacts.unsend(contact, now)
+        if isinstance(error, NotFound):
+            contacts.look_again(contact, now)
         if contact.attempts >= _PARK_AFTER:
             contacts.refuse(contact, "parked", str(error), now)
     here.save(sent)

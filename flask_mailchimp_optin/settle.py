@@ -99,7 +99,8 @@ def _run(here: Round, picked: list[Contact]) -> None:
         elif not _needs_reading(contact):
             verdicts.without_reading(here, contact)
     to_send = {contact.id for contact, _ in here.verbs}
-    here.save([c for c in owned if c.id not in to_send])
+    looked = [c for c in owned if c.pair in reads or not _needs_reading(c)]
+    here.save([c for c in looked if c.id not in to_send])
     send.together(here, [v for v in here.verbs if v[1] in (Verb.UPSERT, Verb.REMOVE)])
     for contact, verb in [v for v in here.verbs if v[1] in (Verb.ASK, Verb.REJOIN)]:
         send.alone(here, contact, verb)

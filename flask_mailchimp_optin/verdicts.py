@@ -5,6 +5,8 @@ Both journeys. What needs a request becomes a verb of the round.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from . import contacts
 from .consent import Act, Agreed, Member, Outcome, Status, Verb, decide
 from .contacts import Contact
@@ -17,6 +19,9 @@ from .services import Transaction
 #: With these, only a new decision brings a contact back.
 FINAL = ("compliance", "forgotten", "fake", "invalid", "exists", "parked")
 
+#: How long a member must be unknown to Mailchimp before they are gone.
+_ONCE_MORE = timedelta(seconds=60)
+
 _UNREACHABLE = {
     "archived": "The contact was archived at Mailchimp and gets no mail. Untick and tick the box to "
     "bring them back, or unarchive them at Mailchimp.",
@@ -27,6 +32,11 @@ _UNREACHABLE = {
 def take(here: Round, contact: Contact, member: Member) -> Outcome:
     """Let the rule decide on a fresh reading, and do what needs no request."""
     now = here.services.now()
+    if member.status is Status.ABSENT and contact.seen_status not in (None, Status.ABSENT):
+        # Known until now: a 404 of a moment must not pass for "not subscribed".
+        contact.seen_status, contact.look = Status.ABSENT.value, True
+        contact.due_at = now + _ONCE_MORE
+        return Outcome(act=Act.WAIT, why="not found at Mailchimp; it is looked once more")
     outcome = decide(
         contacts.host_of(contact),
         member,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -197,3 +199,106 @@ def test_a_request_that_lands_late_is_seen(connected: Host) -> None:
     until_quiet(connected)
     assert connected.status("ada@example.com") == "unsubscribed"
     assert connected.box(ada) is False
+
+
+_MEMBER = re.compile(r"^GET .*/members/\w+")
+_BATCH = "skip_merge_validation"
+
+
+def test_a_moments_404_does_not_pass_for_not_subscribed(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.fail_next(404, path=_MEMBER)
+    connected.change(ada, wants_news=False)
+    until_quiet(connected)
+    assert connected.status("ada@example.com") == "unsubscribed"
+    assert connected.box(ada) is False
+
+
+@pytest.mark.parametrize("policy", ["unsubscribe", "archive", "delete"])
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_refusal_of_a_moment_does_not_keep_a_deleted_customer_in_the_list(
+    connected: Host, policy: str, status: int
+) -> None:
+    connected.settings(on_delete=policy)
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.fail_next(status, path=re.compile("^(POST|DELETE) "))
+    connected.delete(ada)
+    until_quiet(connected)
+    left = {"unsubscribe": "unsubscribed", "archive": "archived", "delete": None}
+    assert connected.status("ada@example.com") == left[policy]
+
+
+def test_a_list_that_is_not_found_for_a_moment_is_not_gone(connected: Host) -> None:
+    connected.sandbox.fail_next(404, path=_BATCH)
+    connected.add(wants_news=True)
+    until_quiet(connected)
+    assert connected.status("ada@example.com") == "subscribed"
+
+
+def test_one_member_who_cannot_be_read_stops_nobody_else(connected: Host) -> None:
+    ids = [connected.add(f"c{n}@example.com", wants_news=True) for n in range(3)]
+    connected.work()
+    first = hashlib.md5(b"c0@example.com").hexdigest()
+    connected.sandbox.fail_next(500, times=1000, path=re.compile(f"^GET .*/members/{first}"))
+    for id_ in ids:
+        connected.change(id_, wants_news=False)
+    until_quiet(connected)
+    assert connected.status("c1@example.com") == "unsubscribed"
+    assert connected.status("c2@example.com") == "unsubscribed"
+    connected.add("bob@example.com", wants_news=True)
+    until_quiet(connected)
+    assert connected.status("bob@example.com") == "subscribed"
+    connected.sandbox.stop_failing()
+    connected.clock.turn(hours=1)
+    until_quiet(connected)
+    assert connected.status("c0@example.com") == "unsubscribed"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_question_that_was_refused_with_the_key_is_put_later(
+    connected: Host, status: int
+) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    connected.clock.turn(minutes=10)
+    connected.sandbox.fail_next(status, path="PATCH")
+    connected.change(ada, wants_news=True)
+    connected.work()
+    with connected.app.app_context():
+        connect.connect(connected.services, "", connected.sandbox.api_key)
+    until_quiet(connected)
+    assert connected.status("ada@example.com") == "pending"
+
+
+@pytest.mark.parametrize("how", [{"how": "other"}, {"status": 400}, {"status": 413}])
+def test_a_no_is_told_again_until_it_is_true(connected: Host, how: dict[str, Any]) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.fail_next(times=5, path=_BATCH, **how)
+    connected.change(ada, wants_news=False)
+    for _ in range(8):
+        until_quiet(connected)
+        connected.clock.turn(hours=1)
+    assert connected.status("ada@example.com") == "unsubscribed"
+
+
+def test_a_member_who_is_shown_but_not_found_is_not_asked_for_ever(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    connected.clock.turn(minutes=10)
+    connected.sandbox.fail_next(404, times=1000, path="PATCH")
+    connected.change(ada, wants_news=True)
+    for _ in range(5):
+        connected.work()
+        connected.clock.turn(hours=1)
+    assert len(connected.calls("PATCH")) <= 8
+    for _ in range(5):
+        connected.work()
+        connected.clock.turn(hours=1)
+    assert connected.state(ada) == "refused"
