@@ -21,6 +21,8 @@ _THERE = (Status.SUBSCRIBED, Status.PENDING)
 def move(here: Round, contact: Contact) -> None:
     """Give the old address's member the new one; otherwise both are settled on their own."""
     old = here.contact_at(contact.moved_from)
+    if old is not None and here.is_owned(old):
+        old = None  # somebody took the old address over meanwhile: theirs stays
     if old is not None:
         contacts.intend(contact, _MOVE, here.services.now())
         here.save([contact])

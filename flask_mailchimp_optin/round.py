@@ -137,6 +137,11 @@ class Round:
             pair = (self.audience.id, address)
             return contacts.find(tx, self.services, {pair}).get(pair)
 
+    def is_owned(self, contact: Contact) -> bool:
+        """Whether the address is a customer's now."""
+        with self.services.begin() as tx:
+            return bool(contacts.owners(tx, self.services, [contact.pair]))
+
     def drop(self, contact: Contact, old: Contact | None) -> None:
         """Remember a contact and forget the one that it replaces."""
 

@@ -190,6 +190,23 @@ def test_a_no_stays_with_an_address_that_somebody_takes_over(connected: Host) ->
     assert connected.box(bob) is False
 
 
+def test_who_takes_over_an_address_before_its_member_moved_is_not_lost(connected: Host) -> None:
+    ada = connected.add("shared@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.fail_next(429)
+    connected.add("cy@example.com", wants_news=True)
+    connected.work()  # Mailchimp wants to be left alone: what changes is absorbed, and waits
+    connected.change(ada, mail="ada@example.com")
+    connected.work()
+    bob = connected.add("shared@example.com", wants_news=True)
+    connected.work()
+    connected.clock.turn(minutes=5)
+    connected.work()
+    assert (connected.state(ada), connected.state(bob)) == ("subscribed", "subscribed")
+    assert connected.status("shared@example.com") == "subscribed"
+    assert connected.status("ada@example.com") == "subscribed"
+
+
 def test_a_no_stays_a_no_under_a_new_address(connected: Host) -> None:
     ada = connected.add("old@example.com", wants_news=True)
     connected.work()
