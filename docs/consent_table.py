@@ -170,7 +170,42 @@ SITUATIONS = (
     Situation("Mail bounced for good.", YES, CLEANED, KNEW_YES),
     Situation("Unticked here; mail had bounced for good.", UNTICKED, CLEANED, KNEW_YES),
     Situation("Archived by somebody at Mailchimp.", YES, ARCHIVED, KNEW_YES),
-    Situation("Archived at Mailchimp; the box was unticked and ticked again.", TICKED, ARCHIVED),
+    Situation(
+        "Archived at Mailchimp; later the box was unticked and ticked again.",
+        TICKED,
+        _member(Status.ARCHIVED, changed=EARLIER),
+    ),
+    Situation("Ticked here and archived there; nobody can tell what came last.", TICKED, ARCHIVED),
+    Situation(
+        "Unticked here, and our request to unsubscribe them is answered.",
+        UNTICKED,
+        UNSUBSCRIBED,
+        Memory(agreed=Agreed.YES, sent=frozenset({Verb.REMOVE})),
+    ),
+    Situation(
+        "Our request to unsubscribe them was lost, and landed after they had come back.",
+        YES,
+        _member(Status.UNSUBSCRIBED, changed=LATER),
+        Memory(agreed=Agreed.YES, sent=frozenset({Verb.REMOVE})),
+    ),
+    Situation(
+        "Unticked here; our request unsubscribed them just after they had signed up anew.",
+        UNTICKED,
+        _member(Status.UNSUBSCRIBED, changed=LATER, opted_in=NOON),
+        Memory(agreed=Agreed.NO, opted_at=EARLIER, sent=frozenset({Verb.REMOVE})),
+    ),
+    Situation(
+        "Unticked here; our own earlier request, whose answer was lost, then made them a member.",
+        NO,
+        _member(Status.SUBSCRIBED, changed=LATER, opted_in=EARLIER),
+        Memory(agreed=Agreed.NO, sent=frozenset({Verb.UPSERT})),
+    ),
+    Situation(
+        "Unticked here; our earlier question, whose answer was lost, then reached them.",
+        NO,
+        PENDING,
+        Memory(agreed=Agreed.NO, sent=frozenset({Verb.ASK})),
+    ),
     Situation("Only got order mails so far; the box was ticked.", TICKED, TRANSACTIONAL),
 )
 

@@ -427,16 +427,19 @@ def is_whole(rows: Sequence[MemberRead], offset: int, total: int) -> bool:
     return all(row.status for row in rows) and len(rows) >= min(_PAGE, total - offset)
 
 
-def pages(client: Client, list_id: str, since: datetime | None) -> Iterator[list[MemberRead]]:
+def pages(
+    client: Client, list_id: str, since: datetime | None, *, status: str | None = None
+) -> Iterator[list[MemberRead]]:
     """All members changed since then, page after page; windows overlap by ten.
 
     Offsets shift while others write, so the last rows of a page are read again with the next.
 
+    :param status: only these; archived members are shown only if they are asked for.
     :raises OutcomeUnknown: a page was not whole.
     """
     offset = 0
     while True:
-        rows, total = client.members(list_id, since=since, offset=offset)
+        rows, total = client.members(list_id, since=since, offset=offset, status=status)
         if not is_whole(rows, offset, total):
             raise OutcomeUnknown(CUT_OFF)
         yield rows

@@ -89,6 +89,7 @@ class Memory:
     :param opted_at: the member's ``timestamp_opt`` when both sides last agreed.
     :param removed_at: ``last_changed`` in the answer to our own REMOVE; None if there was none.
     :param sent: verbs whose requests are open or may still land: they explain a change.
+    :param archived_seen_at: when they were last seen archived just as they are now, by the host's clock.
     :param asked: whether this very decision was already put to the person by an ASK.
     """
 
@@ -97,6 +98,7 @@ class Memory:
     opted_at: datetime | None = None
     removed_at: datetime | None = None
     sent: frozenset[Verb] = frozenset()
+    archived_seen_at: datetime | None = None
     asked: bool = False
 
 
@@ -151,10 +153,12 @@ def _unreachable(host: Host, member: Member, memory: Memory) -> Outcome:
     if host.wanted is False:
         return Outcome(act=Act.AGREE, why="not mailed, as decided", agreed=Agreed.NO)
     if member.status is Status.ARCHIVED and host.wanted and host.moved and host.at is not None:
-        if memory.asked or memory.sent:
-            return Outcome(act=Act.UNREACHABLE, why="archived at Mailchimp", agreed=memory.agreed)
-        # A new explicit yes brings an archived member back as a new member would come.
-        return _send(Verb.UPSERT, "a new yes brings an archived member back")
+        # A yes that is certainly newer than the archive brings them back as a new member would come.
+        # An older one doesn't: a no of theirs may lie between, and the archive hides it.
+        known = memory.archived_seen_at is not None and host.at > memory.archived_seen_at
+        newer = known or _later(host.at, member.last_changed)
+        if newer and not memory.asked and not memory.sent:
+            return _send(Verb.UPSERT, "a new yes brings an archived member back")
     why = "archived at Mailchimp" if member.status is Status.ARCHIVED else "bounced at Mailchimp"
     return Outcome(act=Act.UNREACHABLE, why=why, agreed=memory.agreed)
 
@@ -182,17 +186,14 @@ def _host_says_yes(host: Host, member: Member, memory: Memory, always_confirm: b
 
 
 def _yes_against_no(host: Host, member: Member, memory: Memory, always_confirm: bool) -> Outcome:
-    explained = Verb.REMOVE in memory.sent
-    mailchimp_moved = memory.agreed is not Agreed.NO and not explained
-    if not host.moved or host.at is None:
+    explained = Verb.REMOVE in memory.sent  # a late REMOVE may have overtaken a newer yes
+    if host.at is None or not (host.moved or explained):
         # Only Mailchimp moved; or the yes has no time and never stands against a no.
         return _box(False, "unsubscribed at Mailchimp")
-    if mailchimp_moved:
-        no_before = member.last_changed + EPSILON if member.last_changed else None
-        no_after = memory.subscribed_seen_at - EPSILON if memory.subscribed_seen_at else None
-        if no_after is not None and no_after > host.at + EPSILON:
+    if memory.agreed is not Agreed.NO and not explained:
+        if memory.subscribed_seen_at is not None and _later(memory.subscribed_seen_at, host.at):
             return _box(False, "unsubscribed at Mailchimp after the box was ticked")
-        if no_before is None or host.at - EPSILON <= no_before:
+        if member.last_changed is None or not _later(host.at, member.last_changed):
             return _ask(memory, "both sides changed at about the same time")
         return _ask(memory, "ticked after the person had unsubscribed at Mailchimp")
     if _only_we_removed(member, memory) and not always_confirm:
@@ -205,35 +206,52 @@ def _only_we_removed(member: Member, memory: Memory) -> bool:
 
 
 def _host_says_no(host: Host, member: Member, memory: Memory) -> Outcome:
-    if member.status in (Status.UNSUBSCRIBED, Status.ABSENT, Status.TRANSACTIONAL):
-        return Outcome(act=Act.AGREE, why="not subscribed", agreed=Agreed.NO)
     if member.status is Status.PENDING:
-        if host.moved and not memory.asked:
-            return _send(Verb.REMOVE, "the question to the person is withdrawn")
-        if memory.asked:
-            return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=Agreed.ASKED)
-        # Somebody signed up elsewhere and has not confirmed: that is for them to finish.
-        return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=memory.agreed)
-    return _no_against_yes(host, member, memory)
+        return _no_against_question(host, memory)
+    if member.status is Status.SUBSCRIBED:
+        return _no_against_yes(host, member, memory)
+    if member.status is Status.UNSUBSCRIBED and Verb.REMOVE in memory.sent:
+        if _opted_anew(member, memory) and not (host.at and _later(host.at, member.timestamp_opt)):
+            return _ask(memory, "our request crossed a yes of the person's at Mailchimp")
+        return Outcome(act=Act.AGREE, why="unsubscribed, as decided", agreed=Agreed.NO)
+    return Outcome(act=Act.AGREE, why="not subscribed", agreed=Agreed.NO)
+
+
+def _no_against_question(host: Host, memory: Memory) -> Outcome:
+    if memory.asked:
+        return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=Agreed.ASKED)
+    if host.moved or memory.sent & {Verb.ASK, Verb.UPSERT}:
+        return _send(Verb.REMOVE, "the question to the person is withdrawn")
+    # Somebody signed up elsewhere and has not confirmed: that is for them to finish.
+    return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=memory.agreed)
+
+
+def _opted_anew(member: Member, memory: Memory) -> bool:
+    """Who left and came back since both agreed shows the same status, but a newer opt-in."""
+    opted, before = member.timestamp_opt, memory.opted_at
+    return opted is not None and (before is None or opted > before)
 
 
 def _no_against_yes(host: Host, member: Member, memory: Memory) -> Outcome:
+    opted = member.timestamp_opt
+    came_back = memory.opted_at is not None and _opted_anew(member, memory)
+    if host.at is None or (memory.agreed is Agreed.YES and not came_back):
+        return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
     ours = bool(memory.sent & {Verb.UPSERT, Verb.REJOIN})
-    # Who left and came back since both agreed shows the same status, but a newer opt-in.
-    opted, before = member.timestamp_opt, memory.opted_at
-    came_back = opted is not None and before is not None and opted > before
-    mailchimp_moved = (memory.agreed is not Agreed.YES or came_back) and not ours
-    if not mailchimp_moved:
-        return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
-    if not host.moved:
+    if ours and (opted is None or _later(host.at, opted)):
+        return _send(Verb.REMOVE, "a no that our own late request crossed")
+    if not host.moved and not ours:
         return _box(True, "subscribed at Mailchimp")
-    if host.at is None:
-        return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
-    if member.timestamp_opt and member.timestamp_opt - EPSILON > host.at + EPSILON:
+    if opted is not None and _later(opted, host.at):
         return _box(True, "subscribed at Mailchimp after the box was unticked")
-    if member.last_changed and host.at - EPSILON > member.last_changed + EPSILON:
+    if not ours and member.last_changed and _later(host.at, member.last_changed):
         return _send(Verb.REMOVE, "unticked after the person had subscribed at Mailchimp")
     return _ask(memory, "both sides changed at about the same time")
+
+
+def _later(one: datetime, other: datetime | None) -> bool:
+    """Certainly later, whatever the clocks: False where the other time is not known."""
+    return other is not None and one - EPSILON > other + EPSILON
 
 
 def _send(verb: Verb, why: str) -> Outcome:

@@ -20,6 +20,9 @@ from .mapping import Snapshot
 from .models import utc
 from .services import Services, Transaction
 
+#: A member's change of address, among the verbs of a contact's requests.
+MOVE = "move"
+
 #: What settling writes. `due_at` and `look` are written too, unless the contact moved on meanwhile.
 _SETTLED = [
     "acked_version",
@@ -34,8 +37,7 @@ _SETTLED = [
     "open_verb",
     "open_version",
     "open_at",
-    "late_verb",
-    "late_at",
+    "late",
     "removed_at",
     "asked_version",
     "profile",
@@ -64,6 +66,7 @@ class Contact(SimpleNamespace):
         for name, value in values.items():
             if isinstance(value, datetime):
                 values[name] = utc(value)
+        values["late"] = _late_read(values["late"])
         return cls(**values)
 
     @property
@@ -96,27 +99,34 @@ def member_of(read: MemberRead | None) -> Member:
 
 def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
     """What we remember of a contact, given what was just read."""
-    sent = {Verb(v) for v in (row.open_verb, row.late_verb) if v in set(Verb)}
+    sent = {verb for verb, _ in row.late} | ({row.open_verb} if row.open_verb else set())
     return Memory(
         agreed=Agreed(row.agreed),
         subscribed_seen_at=row.subscribed_seen_at,
         opted_at=row.agreed_opt_at,
         removed_at=row.removed_at,
-        sent=frozenset(sent),
+        # An address change that may still land can make a member of the new address.
+        sent=frozenset(Verb.UPSERT if verb == MOVE else Verb(verb) for verb in sent),
+        archived_seen_at=row.seen_at if _archived_as_before(row, member) else None,
         asked=_asked(row, member, now),
     )
+
+
+def _archived_as_before(row: Contact, member: Member) -> bool:
+    before = (row.seen_status, row.seen_changed_at)
+    return member.status is Status.ARCHIVED and before == (member.status, member.last_changed)
 
 
 def _asked(row: Contact, member: Member, now: datetime) -> bool:
     """Whether this very decision was put to the person, as far as can be known."""
     if row.asked_version is None or row.asked_version != row.decided_version:
         return False
-    lost_at = row.late_at if row.late_verb == Verb.ASK else None
+    lost_at = max((at for verb, at in row.late if verb == Verb.ASK), default=None)
     if lost_at is None or now < lost_at + LATE:
         return True
-    # The answer to the question was lost and nothing landed in time: it was never asked.
-    changed = member.last_changed
-    return member.status is Status.PENDING or (changed is not None and changed >= lost_at)
+    # The answer to the question was lost. Unless it is seen to be open, nobody can tell "declined"
+    # from "never asked": asking once more is the only answer that harms neither.
+    return member.status is Status.PENDING
 
 
 def ensure(
@@ -224,36 +234,50 @@ def forgive(contact: Contact) -> None:
 def finish(contact: Contact, now: datetime) -> None:
     """This version needs nothing more; only a request that may still land brings us back."""
     contact.acked_version = contact.version
-    contact.open_verb = contact.open_version = contact.open_at = None
-    landing = contact.late_at + LATE if contact.late_verb and contact.late_at else None
+    _set_aside(contact)
+    landing = landed_by(contact)
     contact.look = landing is not None and now < landing
     contact.due_at = landing if contact.look else None
     if not contact.look:
-        contact.late_verb = contact.late_at = None
+        contact.late = ()
+
+
+def landed_by(contact: Contact) -> datetime | None:
+    """When everything that was sent without a usable answer has landed, or never will."""
+    return max((at + LATE for _, at in contact.late), default=None)
 
 
 def intend(contact: Contact, verb: str, now: datetime) -> None:
     """Written down before a request is sent, so that a crash can be told from silence."""
-    if contact.open_verb and contact.open_verb != verb:
-        contact.late_verb, contact.late_at = contact.open_verb, contact.open_at
+    if contact.open_verb != verb:
+        _set_aside(contact)
     contact.open_verb, contact.open_version, contact.open_at = verb, contact.version, now
     contact.due_at = now  # whoever dies with the request open: somebody comes back for it
     if verb == Verb.ASK:
         contact.asked_version = contact.decided_version
 
 
+def adopt(contact: Contact) -> None:
+    """Whoever sent the open request is gone: it may have landed, or still will."""
+    _set_aside(contact)
+
+
+def answered(contact: Contact) -> None:
+    """The open request's answer is definite: it will not land once more."""
+    contact.open_verb = contact.open_version = contact.open_at = None
+
+
 def unsend(contact: Contact, due_at: datetime) -> None:
     """The request never left: as if it had not been intended."""
     if contact.open_verb == Verb.ASK:
         contact.asked_version = None
-    contact.open_verb = contact.open_version = contact.open_at = None
+    answered(contact)
     contact.due_at = due_at
 
 
 def lose(contact: Contact, now: datetime) -> None:
     """A request's outcome is unknown: look again soon, and at growing intervals."""
-    contact.late_verb, contact.late_at = contact.open_verb, contact.open_at
-    contact.open_verb = contact.open_version = contact.open_at = None
+    _set_aside(contact)
     look_again(contact, now)
 
 
@@ -262,6 +286,22 @@ def look_again(contact: Contact, now: datetime) -> None:
     contact.attempts += 1
     contact.look = True
     contact.due_at = now + timedelta(seconds=min(2**contact.attempts, 3600))
+
+
+def _set_aside(contact: Contact) -> None:
+    """From now on the open request is one that may land late."""
+    if contact.open_verb:
+        others = tuple((verb, at) for verb, at in contact.late if verb != contact.open_verb)
+        contact.late = (*others, (contact.open_verb, contact.open_at))
+    answered(contact)
+
+
+def _late_read(text: str | None) -> tuple[tuple[str, datetime], ...]:
+    return tuple((verb, datetime.fromisoformat(at)) for verb, at in json.loads(text or "[]"))
+
+
+def _late_text(late: tuple[tuple[str, datetime], ...]) -> str | None:
+    return json.dumps([[verb, at.isoformat()] for verb, at in late]) if late else None
 
 
 def refuse(contact: Contact, reason: str, text: str, now: datetime) -> None:
@@ -286,6 +326,8 @@ def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> No
         values[name] = case((moved, table.c[name]), else_=new)
     names = [*_SETTLED, "due_at", "look", "version", "id"]
     rows = [{f"b_{name}": getattr(contact, name) for name in names} for contact in contacts]
+    for row in rows:
+        row["b_late"] = _late_text(row["b_late"])
     tx.execute(update(table).where(table.c.id == bindparam("b_id")).values(**values), rows)
 
 

@@ -28,6 +28,7 @@ from .inbound import answer_rings, waiting_rings
 from .lease import Lease
 from .models import utc
 from .outbound import absorb
+from .recent import Recent
 from .services import Services, Transaction
 from .settle import due, settle
 from .vault import CannotDecrypt
@@ -134,6 +135,7 @@ def drain(services: Services, connection_id: int, owner: str, *, budget_s: float
 def _work_off(services: Services, lease: Lease, deadline: float) -> int:
     """Pieces of work until nothing is due or the time is up; how many, at least one if it can be."""
     client: Client | None = None
+    recent: Recent | None = None
     pieces = 0
     try:
         while not pieces or time.monotonic() < deadline:
@@ -151,9 +153,10 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
                 continue
             if not may_send:
                 break
-            if client is None:
+            if client is None or recent is None:
                 client = services.client(connection)
-            if not _speak(services, lease, connection, client):
+                recent = Recent(client, services.now)
+            if not _speak(services, lease, connection, client, recent):
                 break
             pieces += 1
     except CannotDecrypt as error:
@@ -164,7 +167,9 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
     return pieces
 
 
-def _speak(services: Services, lease: Lease, connection: Row[Any], client: Client) -> bool:
+def _speak(
+    services: Services, lease: Lease, connection: Row[Any], client: Client, recent: Recent
+) -> bool:
     """One piece that needs Mailchimp; whether there was one. Its errors stop the connection."""
     with services.begin() as tx:
         condition = _condition(tx, services, connection)
@@ -172,7 +177,7 @@ def _speak(services: Services, lease: Lease, connection: Row[Any], client: Clien
         # A list's webhook comes before its first member: what people answer there must be heard.
         if connection.enabled and hooks.check(services, lease, connection, client):
             return True
-        if settle(services, lease, connection, client, condition):
+        if settle(services, lease, connection, client, recent, condition):
             return True
         return connection.enabled and (
             reconcile.step(services, lease, connection, client)

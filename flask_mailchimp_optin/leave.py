@@ -6,7 +6,7 @@ import logging
 
 from . import contacts, send
 from .client import Write
-from .consent import Status, Verb
+from .consent import Member, Status, Verb
 from .contacts import Contact
 from .errors import MailchimpError, MemberRefused, NotFound, OutcomeUnknown, RequestRefused
 from .problems import CUT_OFF
@@ -14,37 +14,65 @@ from .round import Round
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
-_MOVE = "move"
 _THERE = (Status.SUBSCRIBED, Status.PENDING)
 
 
-def move(here: Round, contact: Contact) -> None:
-    """Give the old address's member the new one; otherwise both are settled on their own."""
+def move(here: Round, contact: Contact) -> bool:
+    """Give the old address's member the new one; whether the contact can be settled now.
+
+    Where that can't be, both are settled on their own.
+    """
     old = here.contact_at(contact.moved_from)
-    if old is not None and here.is_owned(old):
-        old = None  # somebody took the old address over meanwhile: theirs stays
-    if old is not None:
-        contacts.intend(contact, _MOVE, here.services.now())
-        here.save([contact])
+    if old is None or here.is_owned(old):
+        contact.moved_from = None  # gone; or somebody took the old address over: theirs stays
+    elif contact.wanted is False or not _follows(here, contact, old):
+        # A no never waits for another address to be tried again.
+        _leave_behind(here, contact, old)
+    return contact.moved_from is None
+
+
+def _follows(here: Round, contact: Contact, old: Contact) -> bool:
+    """Whether the old address's member is the new one's now, or may still become it."""
+    contacts.intend(contact, contacts.MOVE, here.services.now())
+    here.save([contact])
+    list_id = here.audience.list_id
+    try:
         try:
-            member = here.client.change_address(here.audience.list_id, old.address, contact.address)
-        except (MemberRefused, RequestRefused, NotFound):
-            _leave_behind(here, contact, old)
-            return
-        except OutcomeUnknown:
-            # The next reading of both addresses shows whether it landed.
-            _leave_behind(here, contact, old)
-            return
-        contact.agreed, contact.agreed_opt_at = old.agreed, old.agreed_opt_at
-        contact.profile, contact.profile_tags = None, old.profile_tags
-        contacts.saw(contact, contacts.member_of(member), here.services.now())
-        contact.look = True
-    contact.moved_from = contact.open_verb = None
-    here.drop(contact, old)
+            member = here.client.change_address(list_id, old.address, contact.address)
+        except NotFound:
+            # Gone from the old address: perhaps by a request of ours whose answer was lost.
+            member = here.client.member(list_id, contact.address)
+    except (MemberRefused, RequestRefused):
+        contacts.answered(contact)
+        return False
+    except MailchimpError as error:
+        send.failed(here, [contact], error)  # and again: to repeat it does no harm
+        if not isinstance(error, OutcomeUnknown):
+            raise
+        return True
+    contacts.answered(contact)
+    if member is not None:
+        _moved(here, contact, old, contacts.member_of(member))
+    return member is not None
+
+
+def _moved(here: Round, contact: Contact, old: Contact, shown: Member) -> None:
+    now = here.services.now()
+    contact.agreed, contact.agreed_opt_at = old.agreed, old.agreed_opt_at
+    contact.profile, contact.profile_tags = None, old.profile_tags
+    contacts.saw(contact, shown, now)
+    contact.look, contact.moved_from = True, None
+    landing = contacts.landed_by(old)
+    if landing is None or landing <= now:
+        here.drop(contact, old)
+        return
+    # A request for the old address may still land there.
+    old.orphan, old.due_at = "unsubscribe", landing
+    here.save([contact, old])
 
 
 def _leave_behind(here: Round, contact: Contact, old: Contact) -> None:
-    contact.moved_from = contact.open_verb = None
+    contact.moved_from = None
     contact.look = True
     old.orphan, old.due_at = "unsubscribe", here.services.now()
     here.save([contact, old])
@@ -56,20 +84,25 @@ def part(here: Round, contact: Contact) -> None:
         contact.orphan = None
         here.save([contact])
         return
-    list_id, now = here.audience.list_id, here.services.now()
-    contacts.intend(contact, Verb.REMOVE, now)
+    contacts.intend(contact, Verb.REMOVE, here.services.now())
     here.save([contact])
     try:
         try:
-            _part_by_policy(here, list_id, contact)
+            _part_by_policy(here, here.audience.list_id, contact)
         except (NotFound, RequestRefused, MemberRefused):
-            _check_that_they_left(here, list_id, contact)
+            _check_that_they_left(here, here.audience.list_id, contact)
     except MailchimpError as error:
         send.failed(here, [contact], error)
         if not isinstance(error, OutcomeUnknown):
             raise
         return
-    here.services.transact(lambda tx: here.forget(tx, contact))
+    contacts.answered(contact)
+    landing = contacts.landed_by(contact)
+    if landing is None or landing <= here.services.now():
+        here.services.transact(lambda tx: here.forget(tx, contact))
+        return
+    contact.due_at = landing  # what was sent before may still make them a member
+    here.save([contact])
 
 
 def _part_by_policy(here: Round, list_id: str, contact: Contact) -> None:

@@ -208,12 +208,11 @@ def _contact() -> list[Any]:
         Column("seen_opt_at", Time),
         Column("seen_at", Time),
         Column("subscribed_seen_at", Time),
-        # Requests. `late_*`: one whose outcome is unknown may still land.
+        # Requests. `late`: those without a usable answer, which may still land: [[verb, when], ...].
         Column("open_verb", String(10)),
         Column("open_version", Integer),
         Column("open_at", Time),
-        Column("late_verb", String(10)),
-        Column("late_at", Time),
+        Column("late", Text),
         Column("removed_at", Time),
         Column("asked_version", Integer),
         # The profile.

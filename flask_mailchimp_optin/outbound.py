@@ -118,10 +118,10 @@ def observe(
             look.at(customers[key], what, known.get(key), earlier.get(key))
         else:
             look.gone |= _pair(known.get(key))
-            look.leaves(known.get(key))
+            look.leaves(known.get(key), what)
     look.remember()
     wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
-    wants.settle(look.touched, look.moves)
+    wants.settle(look.touched, look.moves, look.nos)
 
 
 class _Look:
@@ -133,12 +133,16 @@ class _Look:
         self.gone: set[tuple[int, str]] = set()
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
+        self.nos: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
         self._fresh: list[dict[str, Any]] = []
         self._same: list[int] = []
 
-    def leaves(self, record: Row[Any] | None) -> None:
-        """The customer is no longer this tenant's."""
-        self.touched |= _pair(record)
+    def leaves(self, record: Row[Any] | None, what: Seen) -> None:
+        """The customer is no longer this tenant's; a no that they said just before still counts."""
+        for pair in _pair(record):
+            self.touched.add(pair)
+            if what.decisions and what.decisions[-1][0] is False:
+                self.nos.setdefault(pair, []).append(what.decisions[-1])
         if record is not None:
             self.tx.execute(_by_id(self.services, record.id, delete))
 
@@ -154,7 +158,7 @@ class _Look:
         if snapshot.tenant is None and record is None:
             return  # the mapping can't tell whose they are: nothing of theirs is known here
         if snapshot.tenant not in (self.house.tenant, None):
-            self.leaves(record)
+            self.leaves(record, what)
             _hand_over(self.tx, self.services, snapshot, what)
             return
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)

@@ -77,16 +77,19 @@ def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> d
             )
             .order_by(table.c.id)
         )
-    todo = []
+    todo, in_full = [], []
     for row in rows:
         read_at = utc(row.read_at)
         since = None
         if run.kind == "daily" and read_at is not None:
             since = (read_at - _OVERLAP).isoformat()
+        else:
+            in_full.append(row.id)
         # The archived are listed only when they are asked for.
         todo += [[row.id, row.list_id, since, status] for status in (None, _LAST)]
     started = services.now().isoformat()
-    return {"todo": todo, "offset": 0, "started": started, "read": [row.id for row in rows]}
+    ids = [row.id for row in rows]
+    return {"todo": todo, "offset": 0, "started": started, "read": ids, "in_full": in_full}
 
 
 def _held(
@@ -98,7 +101,29 @@ def _held(
         started = datetime.fromisoformat(cursor["started"])
         ids = table.c.id.in_(cursor["read"])
         tx.execute(update(table).where(ids).values(read_at=started))
+        in_full = [id_ for id_ in cursor["in_full"] if id_ in cursor["read"]]
+        _mark_absent(tx, services, in_full, started)
     runs.next_phase(tx, services, run)
+
+
+def _mark_absent(
+    tx: Transaction, services: Services, audience_ids: list[int], started: datetime
+) -> None:
+    """Whom a reading of all members didn't show was not there when it began.
+
+    Only for a yes, which would do no harm, of somebody never seen before: a page may be missing by
+    mistake.
+    """
+    table = services.tables.contact
+    tx.execute(
+        update(table)
+        .where(
+            table.c.audience_id.in_(audience_ids),
+            table.c.seen_status.is_(None),
+            table.c.wanted.is_(True),
+        )
+        .values(seen_status=Status.ABSENT.value, seen_at=started)
+    )
 
 
 def _remember(

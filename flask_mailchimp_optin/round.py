@@ -22,6 +22,7 @@ from .contacts import Contact
 from .errors import MailchimpError, NotFound, OutcomeUnknown, TryLater
 from .lease import Lease
 from .mapping import Snapshot
+from .recent import Recent
 from .services import Services, Transaction
 
 #: A reading that fails never parks anybody: it may be Mailchimp's trouble, and nothing was refused.
@@ -33,6 +34,7 @@ class Round:
 
     :ivar snapshots: by (audience id, address): the customer whose profile counts, as they are now.
     :ivar keys: by (audience id, address): the primary keys of all its customers.
+    :ivar read_at: when Mailchimp was read; nothing that a reading shows is newer.
     :ivar verbs: what is to be sent.
     :ivar news: what is to be told when the round is over.
     """
@@ -43,12 +45,14 @@ class Round:
         lease: Lease,
         connection: Row[Any],
         client: Client,
+        recent: Recent,
         audience: Row[Any],
     ) -> None:
-        self.services, self.lease, self.client = services, lease, client
+        self.services, self.lease, self.client, self.recent = services, lease, client, recent
         self.connection, self.audience = connection, audience
         self.snapshots: dict[tuple[int, str], Snapshot] = {}
         self.keys: dict[tuple[int, str], list[str]] = {}
+        self.read_at = services.now()
         self.verbs: list[tuple[Contact, Verb]] = []
         self.news: list[tuple[Any, Contact, str]] = []
 

@@ -6,6 +6,8 @@ none is looked into, and only what concerns the whole connection is raised.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import contacts, signals, verdicts
 from .client import BatchAnswer, Write
 from .consent import Act, Agreed, Member, Outcome, Status, Verb
@@ -30,10 +32,6 @@ def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     verbs = here.not_overtaken(verbs)
     if not verbs:
         return
-    now = here.services.now()
-    for contact, verb in verbs:
-        contacts.intend(contact, verb, now)
-    here.save([contact for contact, _ in verbs])
     try:
         answer = _call(here, verbs)
     except NotFound as error:
@@ -50,43 +48,66 @@ def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     here.save([contact for contact, _ in verbs])
 
 
+def _write_down(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
+    """Before each call, also of a batch that is halved: the lease holds, and the time is right."""
+    now = here.services.now()
+    for contact, verb in verbs:
+        contacts.intend(contact, verb, now)
+    here.save([contact for contact, _ in verbs])
+
+
 def _call(here: Round, verbs: list[tuple[Contact, Verb]]) -> BatchAnswer:
     writes = {contact.address: _write(here, contact, verb) for contact, verb in verbs}
+    _write_down(here, verbs)
     try:
         answer = here.client.write(here.audience.list_id, list(writes.values()))
     except (MemberRefused, RequestRefused) as error:
         if len(verbs) == 1:
             return BatchAnswer(members={}, refused={verbs[0][0].address: _as_refusal(error)})
         half = len(verbs) // 2  # one bad row refused the whole call: find it
-        first = _call(here, verbs[:half])
-        second = _call(here, verbs[half:])
-        return BatchAnswer(
-            members={**first.members, **second.members},
-            refused={**first.refused, **second.refused},
-        )
-    plain = [a for a, error in answer.refused.items() if error.reason == "merge_fields"]
+        return _both(_call(here, verbs[:half]), _call(here, verbs[half:]))
+    plain = {a for a, error in answer.refused.items() if error.reason == "merge_fields"}
     if not plain:
         return answer
     # Consent is sent even if the profile is refused.
-    again = here.client.write(here.audience.list_id, [_plain(writes[a]) for a in plain])
-    refused = {**answer.refused, **again.refused}
-    return BatchAnswer(members={**again.members, **answer.members}, refused=refused)
+    _write_down(here, [(contact, verb) for contact, verb in verbs if contact.address in plain])
+    again = here.client.write(here.audience.list_id, [_plain(writes[a]) for a in sorted(plain)])
+    return _both(answer, again)
+
+
+def _both(first: BatchAnswer, second: BatchAnswer) -> BatchAnswer:
+    return BatchAnswer(
+        members={**first.members, **second.members},
+        refused={**first.refused, **second.refused},
+    )
 
 
 def _write(here: Round, contact: Contact, verb: Verb) -> Write:
     if verb is Verb.REMOVE:
         return Write(address=contact.address, status="unsubscribed")
-    snapshot = here.snapshots.get(contact.pair)
+    snapshot, status = here.snapshots.get(contact.pair), _status_if_new(here, contact)
     fields = contacts.merge_fields(snapshot, contact.profile_tags) if snapshot else {}
+    opted = contact.wanted_at if contact.moved and status == Status.SUBSCRIBED else None
     return Write(
         address=contact.address,
-        status_if_new="pending" if here.audience.double_optin else "subscribed",
+        status_if_new=status,
         merge_fields=fields,
         tags=snapshot.tags if snapshot else (),
-        timestamp_opt=contact.wanted_at.isoformat(timespec="seconds")
-        if contact.wanted_at and contact.moved and not here.audience.double_optin
-        else None,
+        timestamp_opt=opted.isoformat(timespec="seconds") if opted else None,
     )
+
+
+def _status_if_new(here: Round, contact: Contact) -> str:
+    """What an address becomes that Mailchimp, against expectation or not, doesn't have.
+
+    Whoever was a member when we last looked and is gone or archived meanwhile may have said no before
+    that: they are asked.
+    """
+    newcomer = contact.seen_status in (None, Status.ABSENT, Status.ARCHIVED)
+    came_once = contact.seen_status == Status.ARCHIVED or contact.agreed != Agreed.NOTHING
+    if here.audience.double_optin or not newcomer:
+        return Status.PENDING
+    return Status.PENDING if came_once and here.connection.always_confirm else Status.SUBSCRIBED
 
 
 def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) -> None:
@@ -98,13 +119,8 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
     if refusal is not None and (member is None or refusal.reason != "merge_fields"):
         _refused(here, contact, verb, refusal)
         return
-    contact.open_verb = None  # the answer is definite
     shown = contacts.member_of(member)
     if verb is Verb.REMOVE:
-        if shown.status in (Status.SUBSCRIBED, Status.PENDING):
-            contacts.intend(contact, verb, now)
-            contacts.lose(contact, now)  # the answer is not this request's
-            return
         _removed(here, contact, shown)
         return
     _wrote_profile(here, contact)
@@ -112,7 +128,7 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
         contact.refusal, contact.refusal_text = refusal.reason, str(refusal)
         contact.refused_at = now
     before = len(here.verbs)
-    verdicts.take(here, contact, shown)
+    verdicts.take(here, contact, shown, answered=True)
     # The profile was just written, and an UPSERT that left the status alone is not repeated.
     here.verbs[before:] = [v for v in here.verbs[before:] if v[1] is not Verb.UPSERT]
 
@@ -126,20 +142,20 @@ def _wrote_profile(here: Round, contact: Contact) -> None:
 
 
 def _removed(here: Round, contact: Contact, shown: Member) -> None:
-    now = here.services.now()
-    contacts.saw(contact, shown, now)
-    contact.removed_at = shown.last_changed
-    outcome = Outcome(act=Act.AGREE, why="unsubscribed, as decided", agreed=Agreed.NO)
-    contacts.agree(contact, Agreed.NO)
-    contacts.finish(contact, now)
-    here.note(contact, outcome)
+    if shown.status in (Status.SUBSCRIBED, Status.PENDING):
+        contacts.lose(contact, here.services.now())  # the answer is not this request's
+        return
+    outcome = verdicts.take(here, contact, shown, answered=True)
+    if outcome.act is Act.AGREE:
+        contact.removed_at = shown.last_changed
 
 
 def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) -> None:
     now = here.services.now()
+    contacts.answered(contact)
     if refusal.reason in ("compliance", "exists") and verb is Verb.UPSERT and contact.look is False:
         # The batch doesn't say what the member is now: look, and let the rule decide.
-        contact.open_verb, contact.look, contact.due_at = None, True, now
+        contact.look, contact.due_at = True, now
         contact.attempts += 1
         if contact.attempts < ALONE_AFTER:
             return
@@ -151,16 +167,17 @@ def alone(here: Round, contact: Contact, verb: Verb) -> None:
     """ASK and REJOIN, one person at a time: their errors are exact."""
     if not here.not_overtaken([(contact, verb)]):
         return
-    contacts.intend(contact, verb, here.services.now())
-    here.save([contact])
-    status = "pending" if verb is Verb.ASK else "subscribed"
+    _write_down(here, [(contact, verb)])
     try:
-        member = here.client.set_status(
-            here.audience.list_id, contact.address, status, merge_fields={}
-        )
+        if verb is Verb.REJOIN and not _still_ours(here, contact):
+            contacts.unsend(contact, here.services.now())
+            contact.look = True
+        else:
+            _set_status(here, contact, verb)
     except (MemberRefused, RequestRefused) as error:
         refusal = _as_refusal(error)
         if verb is Verb.REJOIN and refusal.reason == "compliance":
+            contacts.answered(contact)
             alone(here, contact, Verb.ASK)  # Mailchimp knows better who left
             return
         _refused(here, contact, verb, refusal)
@@ -169,17 +186,24 @@ def alone(here: Round, contact: Contact, verb: Verb) -> None:
         if not isinstance(error, OutcomeUnknown | NotFound):
             raise
         return
-    else:
-        shown = contacts.member_of(member)
-        if shown.status != status:
-            failed(here, [contact], OutcomeUnknown(CUT_OFF))  # the answer is not this request's
-            return
-        _status_set(here, contact, verb, shown)
     here.save([contact])
 
 
-def _status_set(here: Round, contact: Contact, verb: Verb, shown: Member) -> None:
-    now = here.services.now()
+def _still_ours(here: Round, contact: Contact) -> bool:
+    """The last look before a REJOIN: still as our own REMOVE left them."""
+    member = contacts.member_of(here.client.member(here.audience.list_id, contact.address))
+    return member.status is Status.UNSUBSCRIBED and member.last_changed == contact.removed_at
+
+
+def _set_status(here: Round, contact: Contact, verb: Verb) -> None:
+    status = Status.PENDING if verb is Verb.ASK else Status.SUBSCRIBED
+    list_id, now = here.audience.list_id, here.services.now()
+    shown = contacts.member_of(
+        here.client.set_status(list_id, contact.address, status, merge_fields={})
+    )
+    if shown.status is not status:
+        raise OutcomeUnknown(CUT_OFF)  # the answer is not this request's
+    contacts.answered(contact)
     contacts.saw(contact, shown, now)
     agreed = Agreed.ASKED if verb is Verb.ASK else Agreed.YES
     why = "asked to confirm by mail" if verb is Verb.ASK else "subscribed again"
@@ -211,4 +235,4 @@ def _as_refusal(error: MemberRefused | RequestRefused) -> MemberRefused:
 
 
 def _plain(write: Write) -> Write:
-    return Write(address=write.address, status_if_new=write.status_if_new, tags=write.tags)
+    return replace(write, merge_fields={})

@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import Row, and_, false, or_, select
 
 from . import contacts, leave, send, verdicts
-from .client import Client, MemberRead, pages
+from .client import Client, MemberRead
 from .consent import Status, Verb
 from .contacts import Contact
 from .errors import OutcomeUnknown, TryLater
 from .lease import Lease
+from .recent import Recent
 from .round import Round
 from .services import Services, Transaction
 
@@ -47,7 +48,12 @@ def due(services: Services, *, enabled: bool, daily: bool, run_id: int | None) -
 
 
 def settle(
-    services: Services, lease: Lease, connection: Row[Any], client: Client, condition: Any
+    services: Services,
+    lease: Lease,
+    connection: Row[Any],
+    client: Client,
+    recent: Recent,
+    condition: Any,
 ) -> bool:
     """Settle up to 500 due contacts of one audience; whether there were any.
 
@@ -58,7 +64,7 @@ def settle(
         audience, picked = _pick(tx, services, connection.id, condition)
     if audience is None:
         return False
-    _run(Round(services, lease, connection, client, audience), picked)
+    _run(Round(services, lease, connection, client, recent, audience), picked)
     return True
 
 
@@ -86,20 +92,20 @@ def _pick(
 
 def _run(here: Round, picked: list[Contact]) -> None:
     for contact in picked:
-        if contact.moved_from:
-            leave.move(here, contact)
+        contacts.adopt(contact)
+    picked = [c for c in picked if not c.moved_from or leave.move(here, c)]
     here.load(picked)
     for contact in (c for c in picked if c.orphan):
         leave.part(here, contact)
     owned = [c for c in picked if not c.orphan]
-    reads = _read(here, [c for c in owned if _needs_reading(c)])
-    for contact in owned:
+    reads = _read(here, owned)
+    looked = [c for c in owned if c.pair in reads or _is_new(c)]  # the others could not be read
+    for contact in looked:
         if contact.pair in reads:
             verdicts.take(here, contact, contacts.member_of(reads[contact.pair]))
-        elif not _needs_reading(contact):
+        else:
             verdicts.without_reading(here, contact)
     to_send = {contact.id for contact, _ in here.verbs}
-    looked = [c for c in owned if c.pair in reads or not _needs_reading(c)]
     here.save([c for c in looked if c.id not in to_send])
     send.together(here, [v for v in here.verbs if v[1] in (Verb.UPSERT, Verb.REMOVE)])
     for contact, verb in [v for v in here.verbs if v[1] in (Verb.ASK, Verb.REJOIN)]:
@@ -107,43 +113,50 @@ def _run(here: Round, picked: list[Contact]) -> None:
     here.tell()
 
 
-def _read(here: Round, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
-    """The members as they are now. One that a bulk reading doesn't show is as last seen."""
-    known = [c for c in wanted if c.seen_at is not None and c.seen_status != Status.ABSENT]
-    if len(wanted) <= _SINGLE_READS:
-        known = []
-    found: dict[tuple[int, str], MemberRead | None] = {c.pair: _as_seen(c) for c in known}
-    found |= here.members([c for c in wanted if c.pair not in found])
-    if known:
-        found |= _changed(here, known)
-    return found
+def _read(here: Round, owned: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
+    """The members as they are now; of many, who changed since they were seen.
+
+    A yes of somebody whom we never saw may be left out where they are many: an UPSERT changes no
+    status, and who was archived before the yes comes back by it, as the rule has it.
+    """
+    here.read_at = here.services.now()
+    if len(owned) <= _SINGLE_READS:
+        return here.members(owned)
+    # That somebody was not there is good enough for a yes, which then makes them a member.
+    known = [c for c in owned if c.seen_at and (c.wanted or c.seen_status != Status.ABSENT)]
+    new = [c for c in owned if _is_new(c)]
+    told = {c.pair for c in known + new}
+    found = here.members([c for c in owned if c.pair not in told])
+    return found | (_changed(here, known, new) if told else {})
 
 
-def _changed(here: Round, known: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
-    """Those of the known members who changed since they were seen, by one paged reading."""
-    since = min(c.seen_at for c in known) - _MARGIN
-    pairs = {contact.pair for contact in known}
-    found: dict[tuple[int, str], MemberRead | None] = {}
+def _is_new(contact: Contact) -> bool:
+    """A yes of somebody whom we never saw, and about whom nothing is unsure."""
+    return bool(
+        contact.seen_at is None and contact.wanted and not contact.look and not contact.late
+    )
+
+
+def _changed(
+    here: Round, known: list[Contact], new: list[Contact]
+) -> dict[tuple[int, str], MemberRead | None]:
+    """Those we know as a bulk reading shows them, or as last seen; the new ones that it shows."""
+    everybody = known + new
+    since = min(c.seen_at or c.wanted_at or here.read_at for c in everybody) - _MARGIN
+    unsure = here.connection.always_confirm or any(c.wanted_at is None for c in new)
     try:
-        for page in pages(here.client, here.audience.list_id, since):
-            found |= {(here.audience.id, member.address): member for member in page}
+        reading = here.recent.read(here.audience.list_id, since, None if unsure else since)
     except (OutcomeUnknown, TryLater) as error:
         if error.status in (403, 429):
             raise
         # Reading from long ago may fail again and again: each on its own then.
-        return here.members(known)
-    return {pair: member for pair, member in found.items() if pair in pairs}
-
-
-def _needs_reading(contact: Contact) -> bool:
-    """Whether Mailchimp must be read before anything can be decided.
-
-    A yes needs no reading, but for somebody unsubscribed: an UPSERT would move ``last_changed``, which
-    tells whether it was our own REMOVE, and nothing since, that unsubscribed them.
-    """
-    comes_back = contact.moved and contact.seen_status == Status.UNSUBSCRIBED
-    unsure = contact.look or contact.open_verb or contact.late_verb
-    return bool(unsure or comes_back or contact.wanted is not True)
+        return here.members(everybody)
+    here.read_at = min(here.read_at, reading.at)
+    found: dict[tuple[int, str], MemberRead | None] = {c.pair: _as_seen(c) for c in known}
+    for contact in everybody:
+        if contact.address in reading.members:
+            found[contact.pair] = reading.members[contact.address]
+    return found
 
 
 def _as_seen(contact: Contact) -> MemberRead:

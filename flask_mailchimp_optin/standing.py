@@ -157,7 +157,7 @@ def _of_contact(
 ) -> CustomerState:
     if contact.refusal is not None and contact.refusal != "merge_fields":
         return _refused(contact, audience)
-    if waits or contact.moved or (contact.due_at is not None and contact.late_verb is None):
+    if waits or contact.moved or (contact.due_at is not None and not contact.late):
         return _plain("waiting", contact.seen_at)
     if contact.agreed == Agreed.ASKED or contact.seen_status == Status.PENDING:
         return _plain("asked", contact.seen_at)

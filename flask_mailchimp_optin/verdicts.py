@@ -29,8 +29,11 @@ _UNREACHABLE = {
 }
 
 
-def take(here: Round, contact: Contact, member: Member) -> Outcome:
-    """Let the rule decide on a fresh reading, and do what needs no request."""
+def take(here: Round, contact: Contact, member: Member, *, answered: bool = False) -> Outcome:
+    """Let the rule decide on a fresh reading, and do what needs no request.
+
+    :param answered: what is known of the member is the definite answer to the open request.
+    """
     now = here.services.now()
     if member.status is Status.ABSENT and contact.seen_status not in (None, Status.ABSENT):
         # Known until now: a 404 of a moment must not pass for "not subscribed".
@@ -44,7 +47,9 @@ def take(here: Round, contact: Contact, member: Member) -> Outcome:
         always_confirm=here.connection.always_confirm or here.audience.double_optin,
     )
     was = contact.agreed
-    contacts.saw(contact, member, now)
+    if answered:
+        contacts.answered(contact)
+    contacts.saw(contact, member, now if answered else here.read_at)
     if outcome.act is Act.SEND and outcome.verb is not None:
         _plan(here, contact, outcome.verb)
     elif outcome.act is Act.BOX:
@@ -83,17 +88,12 @@ def _profile(here: Round, contact: Contact) -> None:
 
 
 def without_reading(here: Round, contact: Contact) -> None:
-    """A yes needs no reading before: UPSERT changes no status, and its answer shows it."""
-    status = contact.seen_status
-    # An archived member is left alone, but for a new decision with a time.
-    left_alone = status == Status.CLEANED or (
-        status == Status.ARCHIVED and not (contact.moved and contact.wanted_at)
-    )
-    if contact.moved and not left_alone:
+    """A yes of somebody whom we never saw: UPSERT changes no status, and its answer shows it."""
+    if contact.moved:
         _plan(here, contact, Verb.UPSERT)
         return
     contacts.finish(contact, here.services.now())
-    if not left_alone and contact.refusal not in FINAL:
+    if contact.refusal not in FINAL:
         _profile(here, contact)
 
 

@@ -85,13 +85,19 @@ class Wants:
         self.tx, self.services, self.house = tx, services, house
         self.release, self.profiles, self.gone = release, profiles, gone
 
-    def settle(self, pairs: set[tuple[int, str]], moves: Mapping[tuple[int, str], str]) -> None:
+    def settle(
+        self,
+        pairs: set[tuple[int, str]],
+        moves: Mapping[tuple[int, str], str],
+        nos: Mapping[tuple[int, str], list[tuple[bool, datetime]]],
+    ) -> None:
         """For these (audience id, address) pairs.
 
         :param moves: pair to the address that its customer had before.
+        :param nos: not looked at before, of customers who are gone: a no stays with the address.
         """
         owners = contacts.owners(self.tx, self.services, pairs)
-        decided = {pair: _decide(owners.get(pair, [])) for pair in pairs}
+        decided = {p: _decide(owners.get(p, []), nos.get(p, [])) for p in pairs}
         needed = [p for p in pairs if p in moves or decided[p][0] is not None]
         rows = contacts.ensure(self.tx, self.services, self.house.connection_id, needed)
         rows |= contacts.find(self.tx, self.services, pairs - set(rows))
@@ -101,7 +107,7 @@ class Wants:
             if pair in owners:
                 self._want(row, decided[pair], owners[pair], followed.get(pair))
             elif pair not in left_behind:  # those are settled together with the new address
-                self._orphan(row)
+                self._orphan(row, said_no=pair in nos)
 
     def _want(
         self,
@@ -177,11 +183,18 @@ class Wants:
             )
         )
 
-    def _orphan(self, row: contacts.Contact) -> None:
-        """Nobody owns the address here any more: what to do with the member."""
+    def _orphan(self, row: contacts.Contact, *, said_no: bool) -> None:
+        """Nobody owns the address here any more: what to do with the member.
+
+        :param said_no: their last word was a no that nobody has looked at yet.
+        """
         table = self.services.tables.contact
         policy = self._policy(row)
-        if policy == "leave" or (row.agreed == Agreed.NOTHING and row.open_verb is None):
+        said_no = said_no or (row.wanted is False and row.moved)
+        if policy == "leave" and said_no:
+            policy = "unsubscribe"
+        unknown = row.agreed == Agreed.NOTHING and row.open_verb is None and not row.late
+        if policy == "leave" or (unknown and not said_no):
             self.tx.execute(delete(table).where(table.c.id == row.id))
             return
         due = {"due_at": self.services.now()} if self.release == ALL else {}
@@ -221,9 +234,12 @@ def _can_move(
     )
 
 
-def _decide(owners: list[Row[Any]]) -> tuple[bool | None, datetime | None]:
-    return latest(
+def _decide(
+    owners: list[Row[Any]], nos: list[tuple[bool, datetime]]
+) -> tuple[bool | None, datetime | None]:
+    said = [
         (bool(row.opt_in), utc(row.decided_at))
         for row in owners
         if row.opt_in is not None and (row.decided_at is not None or row.opt_in)
-    )
+    ]
+    return latest([*said, *nos])

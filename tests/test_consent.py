@@ -133,7 +133,24 @@ CASES: dict[str, tuple[Host, Member, Memory, object]] = {
     "bounced keeps the yes": (yes(moved=False), member(Status.CLEANED), YES, Act.UNREACHABLE),
     "archived is left alone": (yes(moved=False), member(Status.ARCHIVED), YES, Act.UNREACHABLE),
     "archived, found ticked": (yes(None), member(Status.ARCHIVED), NEW, Act.UNREACHABLE),
-    "archived, a new yes": (yes(), member(Status.ARCHIVED), YES, Verb.UPSERT),
+    "archived, a certainly newer yes": (
+        yes(),
+        member(Status.ARCHIVED, NOON - HOUR),
+        YES,
+        Verb.UPSERT,
+    ),
+    "archived, a yes since that was seen": (
+        yes(),
+        member(Status.ARCHIVED, NOON),
+        Memory(archived_seen_at=NOON - HOUR),
+        Verb.UPSERT,
+    ),
+    "archived at about the time of the yes": (
+        yes(),
+        member(Status.ARCHIVED, NOON),
+        YES,
+        Act.UNREACHABLE,
+    ),
 }
 
 

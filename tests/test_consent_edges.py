@@ -202,9 +202,11 @@ def test_a_yes_that_our_own_request_explains_is_no_decision_of_the_person(
     sent: set[Verb], ours: bool
 ) -> None:
     memory = Memory(agreed=Agreed.NO, sent=frozenset(sent))
-    outcome = decide(UNTICKED, came(opted=NOON + HOUR, changed=NOON + HOUR), memory)
-    assert outcome.verb is (Verb.REMOVE if ours else None)
-    assert outcome.box is (None if ours else True)
+    late = decide(UNTICKED, came(opted=NOON - HOUR, changed=NOON + HOUR), memory)
+    assert late.verb is (Verb.REMOVE if ours else Verb.ASK)
+    # An opt-in that is certainly newer than the no is never ours, whatever else is under way.
+    newer = decide(UNTICKED, came(opted=NOON + HOUR, changed=NOON + HOUR), memory)
+    assert newer.box is True
 
 
 # What is known to both sides afterwards.
