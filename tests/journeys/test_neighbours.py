@@ -1,0 +1,128 @@
+"""What happens to one customer, or in one list, leaves everybody else as they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask_mailchimp_optin import connect
+from tests.house import Host
+
+ADA = "ada@example.com"
+
+
+def _another_list(host: Host, name: str) -> str:
+    list_id = host.sandbox.add_audience(name)
+    with host.app.app_context():
+        connect.refresh(host.services, "")
+        connect.store_lists(host.services, "")
+    return list_id
+
+
+def test_who_goes_is_forgotten_and_nobody_else(connected: Host) -> None:
+    connected.settings(on_delete="leave")
+    ada = connected.add(ADA, wants_news=True)
+    bob = connected.add("bob@example.com", wants_news=True)
+    connected.work()
+    connected.delete(bob)
+    connected.work()
+    assert [row.address for row in connected.rows("contact")] == [ADA]
+    # What both sides agreed on about Ada is still known: her no needs no clock.
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status(ADA) == "unsubscribed"
+
+
+def test_who_goes_before_they_were_sent_takes_nobody_with_them(connected: Host) -> None:
+    connected.sandbox.fail_next(429)
+    ada = connected.add(ADA, wants_news=True)
+    bob = connected.add("bob@example.com", wants_news=True)
+    connected.work()  # Mailchimp wants to be left alone: both are absorbed, and wait
+    connected.delete(bob)
+    connected.clock.turn(minutes=5)
+    connected.work()
+    assert connected.state(ada) == "subscribed"
+    assert set(connected.sandbox.members(connected.list_id)) == {ADA}
+
+
+def test_who_comes_back_while_they_are_archived_is_not_forgotten(connected: Host) -> None:
+    connected.settings(on_delete="archive")
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    connected.delete(ada)
+    connected.sandbox.after_effect(lambda: connected.add(ADA, wants_news=True), path="DELETE")
+    connected.work()
+    (back,) = connected.rows("customer")
+    connected.clock.turn(minutes=10)
+    connected.work()
+    (contact,) = connected.rows("contact")
+    assert contact.wanted is True
+    assert connected.state(int(back.customer_key)) in ("subscribed", "archived")
+
+
+def test_who_is_deleted_from_one_list_and_stays_in_another_is_not_deleted_for_good(
+    connected: Host,
+) -> None:
+    vip = _another_list(connected, "VIP")
+    connected.settings(on_delete="delete")
+    connected.add(ADA, wants_news=True)
+    guest = connected.add(ADA, wants_news=True, own_list=vip)
+    connected.work()
+    connected.delete(guest)
+    connected.work()
+    assert connected.status(ADA, vip) == "unsubscribed"
+    assert connected.status(ADA) == "subscribed"
+
+
+def test_a_no_in_one_list_leaves_the_yes_of_somebody_else_in_another(connected: Host) -> None:
+    vip = _another_list(connected, "VIP")
+    ada = connected.add(ADA, wants_news=True)
+    guest = connected.add(ADA, wants_news=True, own_list=vip)
+    connected.work()
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status(ADA) == "unsubscribed"
+    assert connected.status(ADA, vip) == "subscribed"
+    assert connected.box(guest) is True
+
+
+def test_who_said_no_after_the_master_list_changed_can_come_back_to_the_first(
+    connected: Host,
+) -> None:
+    first, second = connected.list_id, _another_list(connected, "Second")
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    connected.settings(master_list=second)
+    connected.work()
+    connected.clock.turn(minutes=10)
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status(ADA, first) == "unsubscribed"  # a no reaches the list left behind
+    assert connected.status(ADA, second) == "unsubscribed"
+    connected.settings(master_list=first)
+    connected.work()
+    connected.clock.turn(minutes=10)
+    connected.change(ada, wants_news=True)
+    connected.work()
+    assert connected.box(ada) is True
+    assert connected.status(ADA, first) == "subscribed"
+
+
+def test_the_ledger_dates_a_persons_act_by_mailchimps_clock(connected: Host) -> None:
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    connected.sandbox.hold_rings()
+    connected.sandbox.unsubscribe(connected.list_id, ADA)
+    left = connected.clock()
+    connected.clock.turn(hours=3)
+    connected.sandbox.release_rings()
+    connected.work()
+    assert abs(connected.history(ada)[0].decided_at - left) < timedelta(minutes=1)
+    connected.sandbox.hold_rings()
+    connected.sandbox.subscribe(connected.list_id, ADA)
+    came = connected.clock()
+    connected.clock.turn(hours=3)
+    connected.sandbox.release_rings()
+    connected.work()
+    last = connected.history(ada)[0]
+    assert last.value is True
+    assert abs(last.decided_at - came) < timedelta(minutes=1)
