@@ -24,7 +24,8 @@ from sqlalchemy import make_url
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from tests.faults.chaos import calls
 from tests.faults.chaos.calls import Fault
-from tests.faults.chaos.parts import House, told
+from tests.faults.chaos.forker import told
+from tests.faults.chaos.parts import House
 from tests.faults.chaos.scenarios import SCENARIOS
 from tests.faults.chaos.sweep import Point, Sweep, Verdict
 

@@ -10,8 +10,8 @@ import re
 import shutil
 import signal
 import subprocess
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: Calls that change what others can see, or wait for what others answered. Dying at a call means
@@ -71,6 +71,17 @@ class Fault:
         return f"{self.call}:{self.how}:when={self.number}{'+' if self.lasting else ''}"
 
 
+@dataclass(frozen=True)
+class Calls:
+    """The calls of a dry run: by name, and number in its thread, the port that it spoke to (0: none).
+
+    ``when=`` counts for each thread, so a number stands for the first thread that gets there; what
+    the others do then is read from Mailchimp, a few members at once, which changes nothing.
+    """
+
+    made: dict[str, dict[int, int]] = field(default_factory=dict)
+
+
 def missing() -> str | None:
     """Why processes can't be traced here; None if they can."""
     if shutil.which("strace") is None:
@@ -123,19 +134,48 @@ class Strace:
             self._process.stderr.close()
         return True
 
-    def counts(self) -> Counter[str]:
-        """How often each call was made by one thread, at most: ``when=`` counts for each of them."""
-        each: dict[str, Counter[str]] = {}
+    def calls(self) -> Calls:
+        """Which calls were made."""
+        calls, ports = Calls(), dict[str, int]()
+        each: dict[tuple[str, str], int] = {}
         for line in self.log.read_text(errors="replace").splitlines():
-            found = re.match(r"(?:(\d+) +)?(\w+)\(", line)
-            if found:
-                each.setdefault(found[1] or "", Counter())[found[2]] += 1
-        most: Counter[str] = Counter()
-        for counter in each.values():
-            most |= counter
-        return most
+            found = re.match(r"(?:(\d+) +)?(\w+)\((\d*)", line)
+            if not found:
+                continue
+            thread, name, file = found[1] or "", found[2], found[3]
+            port = re.search(r"sin6?_port=htons\((\d+)\)", line) if name == "connect" else None
+            if port:
+                ports[file] = int(port[1])
+            number = each[thread, name] = each.get((thread, name), 0) + 1
+            calls.made.setdefault(name, {}).setdefault(number, ports.get(file, 0))
+        return calls
 
     def struck(self) -> bool:
         """Whether the fault came to pass."""
         text = self.log.read_text(errors="replace")
         return "(INJECTED)" in text or "+++ killed by SIGKILL" in text
+
+
+def kills(calls: Calls, names: Iterable[str]) -> list[Fault]:
+    """Death at each call."""
+    return [
+        Fault(call=name, number=number, how="signal=SIGKILL")
+        for name in names
+        for number in calls.made.get(name, ())
+    ]
+
+
+def errors(calls: Calls, deaf_port: int | None) -> list[Fault]:
+    """An error at each call, in turn those that it may meet.
+
+    :param deaf_port: where nobody notices a failed write: there it is only interrupted.
+    """
+    found = []
+    for name, words in ERRORS.items():
+        for number, port in calls.made.get(name, {}).items():
+            word = words[number % len(words)]
+            if name == "sendto" and deaf_port is not None and port in (0, deaf_port):
+                word = "EINTR"
+            how, lasting = f"error={word.rstrip('+')}", word.endswith("+")
+            found.append(Fault(call=name, number=number, how=how, lasting=lasting))
+    return found

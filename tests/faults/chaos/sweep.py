@@ -9,31 +9,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from flask_mailchimp_optin import drain, jobs, state
-from flask_mailchimp_optin.models import utc
-from tests.faults.chaos.calls import CHANGING, ERRORS, FORKING, Fault, Strace
-from tests.faults.chaos.parts import (
-    Forker,
-    Forward,
-    House,
-    Marks,
-    Picture,
-    state_of_process,
-    told,
-)
-from tests.faults.chaos.scenarios import SCENARIOS, Scenario
-from tests.house import Customer
-
-_BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+from tests.faults.chaos.calls import CHANGING, ERRORS, FORKING, Calls, Fault, Strace, errors, kills
+from tests.faults.chaos.findings import Outcome, facts, outcome
+from tests.faults.chaos.forker import Forker, Marks, state_of_process, told
+from tests.faults.chaos.parts import House, Picture
+from tests.faults.chaos.scenarios import Scenario
+from tests.faults.chaos.victims import Forward, Victims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +53,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What people see when all is done, and what is still waiting, held or open."""
-
-    boxes: list[str]
-    statuses: dict[str, list[tuple[str, str]]]
-    left_over: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Course:
     """A scenario's house, and how it is before the act, after it, and when all is done."""
 
@@ -92,13 +72,17 @@ class Sweep:
         self.host = house.host
         self.marks = Marks()
         self._log = house.folder / "strace.log"
+        # libpq believes in a failed write only when a read fails too, and waits for the answer to what
+        # was never sent. A connection that is really broken fails both; only an injected error doesn't.
+        is_libpq = house.engine.dialect.name == "postgresql"
+        self._deaf = house.engine.url.port or 5432 if is_libpq else None
         with self._serving():
             self._warm_up()
         house.engine.dispose()
         house.redis.connection_pool.disconnect()
         state.of(house.app).redis.connection_pool.disconnect()
         house.ours.clear()
-        self._forker = Forker(self._child)
+        self._forker = Forker(Victims(house, self.marks).child)
 
     @contextmanager
     def _serving(self) -> Iterator[None]:
@@ -128,61 +112,6 @@ class Sweep:
         with self.house.app.app_context():
             jobs.sweep()
 
-    # In the children
-
-    def _child(self, command: dict[str, Any]) -> None:
-        scenario = _BY_NAME[command["scenario"]]
-        self.host.clock.ahead = timedelta(seconds=command["ahead"])
-        self.host.list_id = command["list_id"]
-        os.environ["PGAPPNAME"] = "chaos"
-        try:
-            if command["actor"] in ("worker", "parent"):
-                self._work(stop_the_horse=command["actor"] == "worker")
-            elif scenario.web:
-                self._answer_rings(command["rings"])
-            else:
-                os.kill(os.getpid(), signal.SIGSTOP)
-                scenario.act(self.host)
-                self.marks.has_returned()
-        except BaseException as error:
-            self.marks.error = told(error)
-
-    def _work(self, *, stop_the_horse: bool) -> None:
-        marks = self.marks
-
-        class Worker(jobs.OurWorker):
-            def main_work_horse(self, *args: Any) -> None:
-                first = not marks.number
-                marks.number = os.getpid()
-                if first and stop_the_horse:
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                super().main_work_horse(*args)
-
-            # The thread that listens for an operator's commands takes 0.2 s to end, and gets none.
-            def subscribe(self) -> None: ...
-
-            def unsubscribe(self) -> None: ...
-
-        config = state.of(self.house.app).config
-        worker = Worker(self.house.app, jobs.redis_client(config, None))
-        if not stop_the_horse:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        worker.work(burst=True, logging_level="CRITICAL")
-
-    def _answer_rings(self, number: int) -> None:
-        from werkzeug.serving import WSGIRequestHandler, make_server
-
-        class Quiet(WSGIRequestHandler):
-            def log(self, *_: Any) -> None:
-                """Nothing."""
-
-        server = make_server("127.0.0.1", 0, self.house.app, request_handler=Quiet)
-        server.timeout = 3.0
-        self.marks.number = server.server_address[1]
-        os.kill(os.getpid(), signal.SIGSTOP)
-        for _ in range(number):
-            server.handle_request()
-
     # A scenario's course without a fault
 
     def course(self, scenario: Scenario) -> Course:
@@ -190,16 +119,15 @@ class Sweep:
         self.house.reset()
         scenario.before(self.host)
         assert self.host.sandbox.wait_for_rings(10)
+        self.host.take_down()
         picture = self.house.picture()
-        before = self.facts()
+        before = facts(self.house)
         self._recover()
-        untouched = self.outcome()
+        untouched = outcome(self.house)
         self.house.put_back(picture)
         self._act(scenario)
-        after = self.facts()
-        if scenario.meanwhile:
-            number, meanwhile = scenario.meanwhile
-            self.host.sandbox.before_answer(lambda: meanwhile(self.host), k=number)
+        after = facts(self.house)
+        self._prepare(scenario)
         self._recover()
         return Course(
             scenario=scenario,
@@ -207,7 +135,7 @@ class Sweep:
             before=before,
             after=after,
             untouched=untouched,
-            final=self.outcome(),
+            final=outcome(self.house),
         )
 
     def points(self, course: Course) -> list[Point]:
@@ -219,9 +147,9 @@ class Sweep:
         for actor in course.scenario.actors:
             names = (*CHANGING, *(FORKING if actor == "parent" else ()))
             traced = tuple(dict.fromkeys([*names, *ERRORS]))
-            verdict, counts = self._run(course, actor, None, traced)
+            verdict, made = self._run(course, actor, None, traced)
             assert verdict.good, f"{course.scenario.name}, {actor}, no fault: {verdict}"
-            faults = [*kills(counts, names), *errors(counts)]
+            faults = [*kills(made, names), *errors(made, self._deaf)]
             found += [Point(scenario=course.scenario.name, actor=actor, fault=f) for f in faults]
         return found
 
@@ -233,45 +161,62 @@ class Sweep:
 
     def _run(
         self, course: Course, actor: str, fault: Fault | None, names: tuple[str, ...]
-    ) -> tuple[Verdict, Counter[str]]:
-        scenario, marks = course.scenario, self.marks
+    ) -> tuple[Verdict, Calls]:
         self.house.put_back(course.picture)
-        marks.clear()
-        rings = self._stage(scenario, actor)
-        command = {
-            "scenario": scenario.name,
-            "actor": actor,
-            "ahead": self.house.clock.ahead.total_seconds(),
-            "list_id": self.host.list_id,
-            "rings": rings,
-        }
-        pid = self._forker.start(command)
-        traced = self._stopped(pid, actor)
-        tracer = Strace(traced, names, self._log, fault, follow=actor != "parent")
+        with self.host.promises.watching():
+            return self._watched(course, actor, fault, names)
+
+    def _watched(
+        self, course: Course, actor: str, fault: Fault | None, names: tuple[str, ...]
+    ) -> tuple[Verdict, Calls]:
+        scenario, host = course.scenario, self.host
+        traced, tracer = self._begin(scenario, actor, fault, names)
         if actor == "host" and scenario.web:
-            self.host.sandbox.deliver_to(Forward(marks.number))
-            self.host.sandbox.release_rings()
+            host.sandbox.deliver_to(Forward(self.marks.port))
+            host.sandbox.release_rings()
         ended = tracer.end()
-        others = [] if actor == "host" else [marks.number]
-        if not ended:
-            for process in (pid, traced, *others):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-        status = self._forker.wait()
-        self.host.sandbox.deliver_to(self.house.app)
-        verdict = Verdict(
-            struck=fault is None or tracer.struck(), other=f"status {status:#x} {marks.error}"
-        )
+        status = self._ended(traced, kill=not ended)
+        host.sandbox.deliver_to(self.house.app)
+        verdict = Verdict(struck=fault is None or tracer.struck(), other=status)
         if not ended:
             verdict.stuck.append("it did not come to an end")
         try:
-            self.house.wait_for_the_dead([traced, *others])
             there = self._atomic(course, actor, verdict)
+            host.take_down()
             self._recover()
             self._look(course, verdict, there)
         except Exception as error:  # whatever stops a restart is a finding
             verdict.stuck.append(told(error))
-        return verdict, tracer.counts() if fault is None else Counter()
+        return verdict, tracer.calls() if fault is None else Calls()
+
+    def _begin(
+        self, scenario: Scenario, actor: str, fault: Fault | None, names: tuple[str, ...]
+    ) -> tuple[list[int], Strace]:
+        """Start the process, and trace it; the pids of all that may have to be ended."""
+        self.marks.clear()
+        rings = self._stage(scenario, actor)
+        pid = self._forker.start(
+            {
+                "scenario": scenario.name,
+                "actor": actor,
+                "ahead": self.house.clock.ahead.total_seconds(),
+                "list_id": self.host.list_id,
+                "rings": rings,
+            }
+        )
+        traced = self._stopped(pid, actor)
+        tracer = Strace(traced, names, self._log, fault, follow=actor != "parent")
+        return [pid, traced], tracer
+
+    def _ended(self, pids: list[int], *, kill: bool) -> str:
+        """Wait until nothing of it is left; how it ended."""
+        pids = [pid for pid in (*pids, self.marks.child) if pid]
+        for pid in pids if kill else ():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        status = self._forker.wait()
+        self.house.wait_for_the_dead(pids)
+        return f"status {status:#x} {self.marks.error}"
 
     def _stage(self, scenario: Scenario, actor: str) -> int:
         """What comes before the process that is traced; how many rings wait for it."""
@@ -283,19 +228,23 @@ class Sweep:
             scenario.act(self.host)
             return sandbox.ringer.held()
         self._act(scenario)
+        self._prepare(scenario)
+        return 0
+
+    def _prepare(self, scenario: Scenario) -> None:
         if scenario.meanwhile:
             number, meanwhile = scenario.meanwhile
-            sandbox.before_answer(lambda: meanwhile(self.host), k=number)
-        return 0
+            self.host.sandbox.before_answer(lambda: meanwhile(self.host), k=number)
 
     def _act(self, scenario: Scenario) -> None:
         scenario.act(self.host)
         assert self.host.sandbox.wait_for_rings(10)
+        self.host.take_down()
 
     def _stopped(self, pid: int, actor: str) -> int:
         deadline = time.monotonic() + 10
         while True:
-            traced = self.marks.number if actor == "worker" else pid
+            traced = self.marks.child if actor == "worker" else pid
             if traced and state_of_process(traced) == "T":
                 return traced
             if time.monotonic() > deadline or (traced and state_of_process(traced) in ("", "Z")):
@@ -304,31 +253,11 @@ class Sweep:
 
     # What must be so
 
-    def facts(self) -> Any:
-        """What one transaction of the host writes, without ids and times: all of it or nothing."""
-        tables = self.host.services.tables
-        wanted = {
-            Customer.__table__: ("mail", "given_name", "wants_news", "own_list"),
-            tables.outbox: ("tenant", "decision"),
-            tables.decision: ("value", "previous", "source", "address"),
-            tables.webhook_event: ("type", "address"),
-            tables.connection: ("enabled", "master_audience_id", "epoch"),
-            tables.sync_run: ("kind", "state", "phase"),
-        }
-        with self.house.engine.connect() as connection:
-            return [
-                sorted(
-                    repr(tuple(row))
-                    for row in connection.execute(sa.select(*(table.c[n] for n in names)))
-                )
-                for table, names in wanted.items()
-            ]
-
     def _atomic(self, course: Course, actor: str, verdict: Verdict) -> bool:
         """Whether the act is there."""
         if actor != "host":
             return True
-        now = self.facts()
+        now = facts(self.house)
         if course.scenario.web:
             return True  # Mailchimp rings again until somebody answers
         if now == course.after:
@@ -364,65 +293,12 @@ class Sweep:
                 if not drain.connections_with_work(self.host.services):
                     return
 
-    def outcome(self) -> Outcome:
-        with self.house.engine.connect() as connection:
-            rows = connection.execute(sa.select(Customer.mail, Customer.wants_news))
-            boxes = sorted(repr(tuple(row)) for row in rows)
-        members = self.host.sandbox.members
-        return Outcome(
-            boxes=boxes,
-            statuses={
-                name: sorted((a, m["status"]) for a, m in members(list_id).items())
-                for list_id, name in self.host.sandbox.audiences.items()
-            },
-            left_over=frozenset(self._left_over()),
-        )
-
     def _look(self, course: Course, verdict: Verdict, there: bool) -> None:
         expected = course.final if there else course.untouched
-        now = self.outcome()
+        now = outcome(self.house)
         if (now.boxes, now.statuses) != (expected.boxes, expected.statuses):
             verdict.wrong.append(f"{now} instead of {expected}")
         verdict.stuck += sorted(now.left_over - expected.left_over)
-
-    def _left_over(self) -> Iterator[str]:
-        host = self.host
-        with self.house.app.app_context():
-            if drain.connections_with_work(host.services):
-                yield "there is still work"
-        for row in host.rows("connection"):
-            if row.suspended or (row.lease_until and utc(row.lease_until) > datetime.now(UTC)):
-                yield "the connection is held or suspended"
-        for row in host.rows("contact"):
-            names = ("open_verb", "late_verb", "moved_from", "orphan", "due_at")
-            waiting = [name for name in names if getattr(row, name)]
-            if waiting or (row.acked_version < row.version and row.refusal is None):
-                yield f"contact {row.address}: {waiting}"
-        if host.rows("outbox"):
-            yield "the outbox is not empty"
-        for row in host.rows("sync_run"):
-            if row.state == "running":
-                yield f"a sync: {row.kind}, {row.phase}"
-        flag = jobs.flag(self.house.queue)
-        if self.house.redis.exists(flag) and self.house.redis.ttl(flag) < 0:
-            yield "the flag in Redis never ends"
-
-
-def kills(counts: Counter[str], names: Iterable[str]) -> list[Fault]:
-    """Death at each call."""
-    return [
-        Fault(call=name, number=number, how="signal=SIGKILL")
-        for name in names
-        for number in range(1, counts[name] + 1)
-    ]
-
-
-def errors(counts: Counter[str]) -> list[Fault]:
-    """An error at each call, in turn those that it may meet."""
-    found = []
-    for name, words in ERRORS.items():
-        for number in range(1, counts[name] + 1):
-            word = words[number % len(words)]
-            how, lasting = f"error={word.rstrip('+')}", word.endswith("+")
-            found.append(Fault(call=name, number=number, how=how, lasting=lasting))
-    return found
+        for breach in self.host.promises.always() + self.host.promises.settled():
+            words = verdict.lost if breach.promise == "L" else verdict.wrong
+            words.append(f"{breach.promise}: {breach.text}")
