@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from flask_mailchimp_optin import connect
 from flask_mailchimp_optin.ledger import decided_by
+from flask_mailchimp_optin.overviews import DELETION_POLICIES
 from flask_mailchimp_optin.vault import new_key
 from tests.house import KEY, Customer, Host, db, make_app
 from tests.views.admin import Admin
@@ -210,3 +212,73 @@ def test_what_is_kept_is_not_the_address(erased: Host) -> None:
     assert len(row.mark) == 32
     for table in ("customer", "contact"):
         assert erased.rows(table) == []
+
+
+# Deleted while their job runs
+
+#: What may become of the member; there may be none in any case, if it had not come that far.
+AFTERWARDS: dict[str, set[str | None]] = {
+    "leave": {None, "subscribed", "unsubscribed", "pending"},
+    "unsubscribe": {None, "unsubscribed"},
+    "archive": {None, "archived"},
+    "delete": {None},
+}
+
+
+def _says_yes(host: Host, address: str) -> int:
+    return host.add(address, wants_news=True)
+
+
+def _says_no(host: Host, address: str) -> int:
+    key = imported(host, address)
+    host.change(key, wants_news=False)
+    return key
+
+
+def _comes_back(host: Host, address: str) -> int:
+    key = imported(host, address)
+    host.sandbox.unsubscribe(host.list_id, address)
+    host.work()
+    host.change(key, wants_news=True)  # a reading, then a question
+    return key
+
+
+def _has_a_new_address(host: Host, address: str) -> int:
+    key = imported(host, f"old-{address}")
+    host.change(key, mail=address)
+    return key
+
+
+@pytest.mark.parametrize("policy", DELETION_POLICIES)
+@pytest.mark.parametrize("when", ["before_answer", "after_effect"])
+@pytest.mark.parametrize("change", [_says_yes, _says_no, _comes_back, _has_a_new_address])
+def test_a_customer_deleted_while_their_change_is_told_leaves_as_chosen(
+    connected: Host, policy: str, when: str, change: Callable[[Host, str], int]
+) -> None:
+    connected.settings(on_delete=policy)
+    moments = 0
+    while _deleted_at(connected, when, moments + 1, change):
+        moments += 1
+        assert connected.rows("customer") == []
+        assert [c for c in connected.rows("contact") if c.due_at] == []
+        for address in (f"ada{moments}@example.com", f"old-ada{moments}@example.com"):
+            assert connected.status(address) in AFTERWARDS[policy], (moments, address)
+        assert bool(connected.rows("erasure")) == (policy == "delete")
+    assert moments >= 1
+
+
+def _deleted_at(host: Host, when: str, k: int, change: Callable[[Host, str], int]) -> bool:
+    """Delete a customer during the k-th call for their change; whether there was one."""
+    key = change(host, f"ada{k}@example.com")
+    done: list[int] = []
+
+    def delete() -> None:
+        host.delete(key)
+        done.append(key)
+
+    getattr(host.sandbox, when)(delete, k=k)
+    host.work()
+    host.sandbox.stop_failing()
+    host.clock.turn(minutes=10)  # whatever may still land has landed
+    host.work()
+    return bool(done)
