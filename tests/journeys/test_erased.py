@@ -249,27 +249,29 @@ def _has_a_new_address(host: Host, address: str) -> int:
     return key
 
 
-@pytest.mark.parametrize("policy", DELETION_POLICIES)
 @pytest.mark.parametrize("when", ["before_answer", "after_effect"])
 @pytest.mark.parametrize("change", [_says_yes, _says_no, _comes_back, _has_a_new_address])
 def test_a_customer_deleted_while_their_change_is_told_leaves_as_chosen(
-    connected: Host, policy: str, when: str, change: Callable[[Host, str], int]
+    connected: Host, when: str, change: Callable[[Host, str], int]
 ) -> None:
-    connected.settings(on_delete=policy)
-    moments = 0
-    while _deleted_at(connected, when, moments + 1, change):
-        moments += 1
-        assert connected.rows("customer") == []
-        assert [c for c in connected.rows("contact") if c.due_at] == []
-        for address in (f"ada{moments}@example.com", f"old-ada{moments}@example.com"):
-            assert connected.status(address) in AFTERWARDS[policy], (moments, address)
-        assert bool(connected.rows("erasure")) == (policy == "delete")
-    assert moments >= 1
+    for policy in DELETION_POLICIES:
+        connected.settings(on_delete=policy)
+        moment = 1
+        while _deleted_at(connected, when, moment, change, f"{policy}{moment}@example.com"):
+            assert connected.rows("customer") == []
+            assert [c for c in connected.rows("contact") if c.due_at] == []
+            for address in (f"{policy}{moment}@example.com", f"old-{policy}{moment}@example.com"):
+                assert connected.status(address) in AFTERWARDS[policy], moment
+            assert bool(connected.rows("erasure")) == (policy == "delete")
+            moment += 1
+        assert moment > 1  # the change needs no more calls than these
 
 
-def _deleted_at(host: Host, when: str, k: int, change: Callable[[Host, str], int]) -> bool:
+def _deleted_at(
+    host: Host, when: str, k: int, change: Callable[[Host, str], int], address: str
+) -> bool:
     """Delete a customer during the k-th call for their change; whether there was one."""
-    key = change(host, f"ada{k}@example.com")
+    key = change(host, address)
     done: list[int] = []
 
     def delete() -> None:
@@ -281,4 +283,8 @@ def _deleted_at(host: Host, when: str, k: int, change: Callable[[Host, str], int
     host.sandbox.stop_failing()
     host.clock.turn(minutes=10)  # whatever may still land has landed
     host.work()
-    return bool(done)
+    in_time = bool(done)
+    if not in_time:
+        host.delete(key)
+        host.work()
+    return in_time
