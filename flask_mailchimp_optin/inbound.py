@@ -182,9 +182,10 @@ def _remember(
     tx: Transaction, services: Services, keys: list[str], value: bool, at: datetime
 ) -> None:
     table = services.tables.customer
-    values = {"opt_in": value, "decided_at": at, "erased_at": None}
     for chunk in contacts.chunks(keys):
-        tx.execute(update(table).where(table.c.customer_key.in_(chunk)).values(**values))
+        tx.execute(
+            update(table).where(table.c.customer_key.in_(chunk)).values(opt_in=value, decided_at=at)
+        )
 
 
 def _record_unchanged(

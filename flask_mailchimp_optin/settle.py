@@ -64,10 +64,7 @@ def settle(
         audience, picked = _pick(tx, services, connection.id, condition)
     if audience is None:
         return False
-    try:
-        _run(Round(services, lease, connection, client, recent, audience), picked)
-    finally:
-        client.until = None
+    _run(Round(services, lease, connection, client, recent, audience), picked)
     return True
 
 
@@ -95,7 +92,7 @@ def _pick(
 
 def _run(here: Round, picked: list[Contact]) -> None:
     for contact in picked:
-        contacts.adopt(contact, here.services.now())
+        contacts.adopt(contact)
     picked = [c for c in picked if not c.moved_from or leave.move(here, c)]
     here.load(picked)
     for contact in (c for c in picked if c.orphan):

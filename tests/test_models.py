@@ -24,7 +24,6 @@ OURS = {
             "audience",
             "customer",
             "contact",
-            "erasure",
             "outbox",
             "decision",
             "webhook_event",
