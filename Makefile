@@ -10,7 +10,7 @@ DOCS := $(VENV)/.installed-docs
 MUTANTS := $(VENV)/.installed-mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-browser soak pictures lint format types mutants docs bench clean
+.PHONY: help demo demo-check test test-browser soak machine pictures lint format types mutants docs bench clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,6 +26,9 @@ test: $(DEV)  ## Run the tests
 
 test-browser: $(DEV)  ## Run the tests that drive /usr/bin/chromium
 	$(BIN)/python -m pytest -m browser
+
+machine: $(DEV)  ## Run a state machine against the real code (STEPS=100000, SEED=, TEST_DATABASE_URL=)
+	MODEL_STEPS=$(or $(STEPS),100000) MODEL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s tests/model/test_machine.py
 
 soak: $(DEV)  ## Run real processes under random faults (SECONDS=600, SEED=, TEST_DATABASE_URL=)
 	$(BIN)/python -m tests.faults.soak $(or $(SECONDS),600) $(SEED)

@@ -94,6 +94,7 @@ class Promises:
         :param raw: past the listeners, so that only a sync can find it.
         """
         before = {key: self.row(key) for key in keys}
+        unseen = {key: raw and self._unseen(key, before[key]) for key in keys}
         try:
             yield
         finally:
@@ -101,7 +102,9 @@ class Promises:
             for key in keys:
                 after = self.row(key)
                 if after != before[key]:
-                    self.words.wrote(key, before[key], after, self.now(), raw=raw)
+                    self.words.wrote(
+                        key, before[key], after, self.now(), raw=raw, unseen=unseen[key]
+                    )
 
     def row(self, key: int) -> Row | None:
         """What counts of a customer's row as it is now; None if there is none."""
@@ -113,6 +116,10 @@ class Promises:
             return None
         place = (found.own_list or self.host.list_id, (found.mail or "").strip().lower())
         return Row(place=place if "@" in place[1] else None, box=found.wants_news)
+
+    def _unseen(self, key: int, row: Row | None) -> bool:
+        known = {r.customer_key: r.opt_in for r in self.host.rows("customer")}
+        return row is None or known.get(str(key), "never") is not row.box
 
     def settings(self, **values: Any) -> None:
         """Save the settings; with another master list, its customers are there from now on."""
@@ -159,7 +166,7 @@ class Promises:
         status, said = self._status(place), self.words.said(place)
         boxes = {key: self.host.box(key) for key in self.words.owners(place)}
         states = {key: self.host.state(key) for key in boxes}
-        facts = f"{address}: said {said or '{}'}, {status}, boxes {boxes}, {states}"
+        facts = f"{address}: said {said}, {status}, boxes {boxes}, {states}"
         shown = any(state in (*REFUSED, "asked") for state in states.values())
         if said == {False} and status == "subscribed":
             found.append(Breach(promise="S", text=facts))

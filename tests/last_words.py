@@ -63,6 +63,7 @@ class LastWords:
         *,
         named: bool = False,
         raw: bool = False,
+        unseen: bool = False,
     ) -> None:
         """A customer's row was written.
 
@@ -70,6 +71,8 @@ class LastWords:
         :param after: None for a deleted one.
         :param named: somebody was named for the box of a new row, so that its yes has a time.
         :param raw: past the listeners.
+        :param unseen: what was there before has not been looked at either, so that nobody can tell
+            that it changed.
         """
         if after is None:
             self._leave(key, before, at)
@@ -80,7 +83,7 @@ class LastWords:
             self.customers[key] = _Customer(place=None)
             self._arrive(key, after.place)
             if after.box and (named or before is not None):
-                self._say(key, after.box, at, raw=raw)
+                self._say(key, after.box, at, raw=raw, unseen=unseen)
             elif after.box:
                 self.customers[key].words = frozenset({(True, None)})
             return
@@ -88,9 +91,9 @@ class LastWords:
             self._leave(key, before, at)
             self._arrive(key, after.place)
         if after.box is not None and after.box is not before.box:
-            self._say(key, after.box, at, raw=raw)
+            self._say(key, after.box, at, raw=raw, unseen=unseen)
 
-    def _say(self, key: int, yes: bool, at: datetime, *, raw: bool) -> None:
+    def _say(self, key: int, yes: bool, at: datetime, *, raw: bool, unseen: bool) -> None:
         customer = self.customers[key]
         if yes:
             self._yeses.append((key, at))
@@ -103,10 +106,11 @@ class LastWords:
             customer.words, customer.before_raw = frozenset({(yes, at)}), None
             return
         earlier = customer.before_raw
-        customer.before_raw = customer.words if earlier is None else earlier
+        before = customer.words if earlier is None else earlier
         customer.words = frozenset({(yes, at), (yes, WHEN_FOUND)})
-        if earlier is not None:  # written twice before it was found: it may look like no change
-            customer.words |= earlier
+        if unseen or earlier is not None:  # it may look like no change, or like a row's first box
+            customer.words |= before | {(True, None) if yes else None}
+        customer.before_raw = before
 
     def _leave(self, key: int, row: Row | None, at: datetime) -> None:
         """Out of a place: the word goes along, if it is sure that it was theirs."""
@@ -114,12 +118,12 @@ class LastWords:
         place = customer.place
         if place is None:
             return
-        box = row.box if row is not None else None
         shared = self.words(place)
-        if shared and (box is None or {yes for yes, _ in shared} != {box}):
+        if self.said(place) == {row.box if row is not None else None} and len(shared) == 1:
+            customer.words = shared
+        else:
             customer.words |= shared
-        elif shared:
-            customer.words = shared if len(shared) == 1 else customer.words | shared
+        customer.words |= customer.before_raw or frozenset()
         self._left.setdefault(place, {})[key] = customer.words
         customer.place = None
         if not self.owners(place):
@@ -154,17 +158,16 @@ class LastWords:
         """Wherever anybody ever was or said anything."""
         return sorted({*self._mailchimp, *self._been})
 
-    def words(self, place: Place) -> frozenset[Word]:
-        """What the last word about a place may be; empty if nobody said anything."""
+    def words(self, place: Place) -> Words:
+        """What the last word about a place may be."""
         parts = [self.customers[key].words for key in self.owners(place)]
         parts = parts or list(self._left.get(place, {}).values())
         parts.append(self._mailchimp.get(place, SILENT))
-        found = (latest(choice) for choice in itertools.product(*parts))
-        return frozenset(word for word in found if word is not None)
+        return frozenset(latest(choice) for choice in itertools.product(*parts))
 
-    def said(self, place: Place) -> set[bool]:
-        """Whether the last word is a yes or a no; both if nobody can know."""
-        return {yes for yes, _ in self.words(place)}
+    def said(self, place: Place) -> set[bool | None]:
+        """Whether the last word is a yes, a no or none; several where nobody can know."""
+        return {None if word is None else word[0] for word in self.words(place)}
 
     def yes_after(self, place: Place, at: datetime) -> bool:
         """Whether somebody of this place ticked a box after that time."""
