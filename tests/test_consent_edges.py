@@ -59,6 +59,7 @@ def test_nothing_is_known_unless_it_is_said() -> None:
         opted_at=None,
         removed_at=None,
         sent=frozenset(),
+        archived_seen_at=None,
         asked=False,
     )
     assert Host(wanted=True) == Host(wanted=True, at=None, moved=False)
@@ -187,6 +188,7 @@ def test_a_no_that_our_own_removal_explains_is_no_decision_of_the_person(agreed:
     assert outcome.box is (None if agreed is Agreed.NO else False)
 
 
+@pytest.mark.parametrize("moved", [True, False])
 @pytest.mark.parametrize(
     ("sent", "ours"),
     [
@@ -199,14 +201,110 @@ def test_a_no_that_our_own_removal_explains_is_no_decision_of_the_person(agreed:
     ],
 )
 def test_a_yes_that_our_own_request_explains_is_no_decision_of_the_person(
-    sent: set[Verb], ours: bool
+    sent: set[Verb], ours: bool, moved: bool
 ) -> None:
     memory = Memory(agreed=Agreed.NO, sent=frozenset(sent))
-    late = decide(UNTICKED, came(opted=NOON - HOUR, changed=NOON + HOUR), memory)
-    assert late.verb is (Verb.REMOVE if ours else Verb.ASK)
-    # An opt-in that is certainly newer than the no is never ours, whatever else is under way.
-    newer = decide(UNTICKED, came(opted=NOON + HOUR, changed=NOON + HOUR), memory)
-    assert newer.box is True
+    outcome = decide(replace(UNTICKED, moved=moved), came(changed=NOON + HOUR), memory)
+    if ours:
+        why = "a no that our own late request crossed"
+        assert outcome == Outcome(act=Act.SEND, verb=Verb.REMOVE, why=why)
+    else:
+        assert outcome.verb is (Verb.ASK if moved else None)
+
+
+@pytest.mark.parametrize(
+    ("opted", "follows"),
+    [
+        (NOON - 2 * EPSILON - TICK, Verb.REMOVE),
+        (NOON - 2 * EPSILON, Verb.ASK),
+        (NOON + 2 * EPSILON, Verb.ASK),
+        (NOON + 2 * EPSILON + TICK, True),
+    ],
+)
+def test_a_request_of_ours_does_not_explain_an_opt_in_that_is_newer_than_the_no(
+    opted: datetime, follows: Verb | bool
+) -> None:
+    memory = Memory(agreed=Agreed.NO, sent=frozenset({Verb.UPSERT}))
+    there = came(opted=opted, changed=NOON - HOUR)
+    for moved in (True, False):
+        outcome = decide(replace(UNTICKED, moved=moved), there, memory)
+        assert follows in (outcome.verb, outcome.box)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize("agreed", Agreed)
+def test_a_removal_that_overtook_a_yes_is_undone_or_asked_about(
+    agreed: Agreed, moved: bool
+) -> None:
+    host = replace(TICKED, moved=moved)
+    memory = Memory(agreed=agreed, sent=frozenset({Verb.REMOVE}), removed_at=NOON)
+    assert decide(host, left(NOON), memory).verb is Verb.REJOIN
+    assert decide(host, left(NOON), memory, always_confirm=True).verb is Verb.ASK
+    assert decide(host, left(NOON + TICK), memory).verb is Verb.ASK
+    # A yes without a time never stands against a no.
+    assert decide(replace(host, at=None), left(NOON), memory).box is False
+
+
+@pytest.mark.parametrize(
+    ("opted", "before", "crossed"),
+    [
+        (NOON, NOON - TICK, True),
+        (NOON, None, True),
+        (NOON, NOON, False),
+        (None, None, False),
+        (None, NOON, False),
+        (NOON - 2 * EPSILON, NOON - HOUR, True),
+        (NOON - 2 * EPSILON - TICK, NOON - HOUR, False),
+    ],
+)
+def test_a_removal_that_crossed_a_new_opt_in_is_asked_about(
+    opted: datetime | None, before: datetime | None, crossed: bool
+) -> None:
+    memory = Memory(agreed=Agreed.NO, opted_at=before, sent=frozenset({Verb.REMOVE}))
+    there = Member(status=UNSUB, last_changed=NOON, timestamp_opt=opted)
+    outcome = decide(UNTICKED, there, memory)
+    if crossed:
+        why = "our request crossed a yes of the person's at Mailchimp"
+        assert outcome == Outcome(act=Act.SEND, verb=Verb.ASK, why=why)
+    else:
+        why = "unsubscribed, as decided"
+        assert outcome == Outcome(act=Act.AGREE, why=why, agreed=Agreed.NO)
+    undated, anew = replace(UNTICKED, at=None), opted is not None and opted != before
+    assert decide(undated, there, memory).verb is (Verb.ASK if anew else None)
+    # Without that request, it is simply what both sides say.
+    assert decide(UNTICKED, there, replace(memory, sent=frozenset())).why == "not subscribed"
+
+
+@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize("verb", Verb)
+def test_a_question_of_ours_that_landed_late_is_withdrawn(verb: Verb, moved: bool) -> None:
+    memory = Memory(agreed=Agreed.NO, sent=frozenset({verb}))
+    outcome = decide(replace(UNTICKED, moved=moved), Member(status=PENDING), memory)
+    withdrawn = moved or verb in (Verb.ASK, Verb.UPSERT)
+    assert outcome.verb is (Verb.REMOVE if withdrawn else None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "seen", "back"),
+    [
+        (NOON - 2 * EPSILON - TICK, None, True),
+        (NOON - 2 * EPSILON, None, False),
+        (NOON, NOON - TICK, True),
+        (NOON, NOON, False),
+        (NOON, NOON + TICK, False),
+        (None, None, False),
+        (None, NOON - TICK, True),
+    ],
+)
+def test_a_yes_brings_back_from_the_archive_only_if_it_is_certainly_newer(
+    changed: datetime | None, seen: datetime | None, back: bool
+) -> None:
+    there = Member(status=Status.ARCHIVED, last_changed=changed)
+    assert decide(TICKED, there, Memory(archived_seen_at=seen)).verb is (
+        Verb.UPSERT if back else None
+    )
+    for host in (replace(TICKED, moved=False), replace(TICKED, at=None)):
+        assert decide(host, there, Memory(archived_seen_at=seen)).verb is None
 
 
 # What is known to both sides afterwards.
@@ -321,6 +419,7 @@ memories = st.builds(
     subscribed_seen_at=times,
     opted_at=times,
     removed_at=times,
+    archived_seen_at=times,
     sent=st.frozensets(st.sampled_from(Verb)),
     asked=st.booleans(),
 )
@@ -433,6 +532,7 @@ def test_only_differences_of_times_count_and_never_how_they_are_written(
             subscribed_seen_at=elsewhere(memory.subscribed_seen_at),
             opted_at=elsewhere(memory.opted_at),
             removed_at=elsewhere(memory.removed_at),
+            archived_seen_at=elsewhere(memory.archived_seen_at),
         ),
         always_confirm=always_confirm,
     )
