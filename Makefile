@@ -10,7 +10,7 @@ DOCS := $(VENV)/.installed-docs
 MUTANTS := $(VENV)/.installed-mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-browser soak machine pictures lint format types mutants docs bench clean
+.PHONY: help demo demo-check test test-browser soak machine pictures lint format types mutants docs bench clean chaos
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,9 @@ machine: $(DEV)  ## Run a state machine against the real code (STEPS=100000, SEE
 
 soak: $(DEV)  ## Run real processes under random faults (SECONDS=600, SEED=, TEST_DATABASE_URL=)
 	$(BIN)/python -m tests.faults.soak $(or $(SECONDS),600) $(SEED)
+
+chaos: $(DEV)  ## Kill host and worker at every system call, and look what became of it (DATABASES="sqlite URL …", SAMPLE=)
+	$(BIN)/python -m tests.faults.chaos $(DATABASES) $(if $(SAMPLE),--sample $(SAMPLE))
 
 pictures: $(DEV)  ## Take the documentation's pictures anew
 	PYTHONPATH=. $(BIN)/python docs/pictures.py

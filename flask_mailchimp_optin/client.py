@@ -7,6 +7,7 @@ One outside thing, both journeys. Everything that leaves here is a frozen datacl
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from .addresses import canonical, subscriber_hash
 from .errors import (
     BadAddress,
+    LeaseLost,
     MemberRefused,
     NotFound,
     OutcomeUnknown,
@@ -128,7 +130,13 @@ class Webhook:
 
 
 class Client:
-    """Mailchimp for one key. Every method raises :class:`~.errors.MailchimpError` and nothing else."""
+    """Mailchimp for one key. Every method raises :class:`~.errors.MailchimpError` and nothing else.
+
+    :ivar until: no write begins after this (``time.monotonic()``): a process that was stopped in between
+        would speak out of turn; it meets :class:`~.errors.LeaseLost` instead. None: at any time.
+    """
+
+    until: float | None = None
 
     def __init__(self, key: str, *, api_url: str | None = None, timeout_s: float = 30.0) -> None:
         """
@@ -297,6 +305,8 @@ class Client:
 
     def _send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         library = self._library
+        if self.until is not None and time.monotonic() > self.until:
+            raise LeaseLost("This worker was held up for so long that another may be at it.")
         if method == "DELETE":
             return self._checked(lambda: library._delete(path), empty=True)
         call = library._post if method == "POST" else library._patch

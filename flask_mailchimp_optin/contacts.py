@@ -234,7 +234,7 @@ def forgive(contact: Contact) -> None:
 def finish(contact: Contact, now: datetime) -> None:
     """This version needs nothing more; only a request that may still land brings us back."""
     contact.acked_version = contact.version
-    _set_aside(contact)
+    _set_aside(contact, now)
     landing = landed_by(contact)
     contact.look = landing is not None and now < landing
     contact.due_at = landing if contact.look else None
@@ -250,16 +250,16 @@ def landed_by(contact: Contact) -> datetime | None:
 def intend(contact: Contact, verb: str, now: datetime) -> None:
     """Written down before a request is sent, so that a crash can be told from silence."""
     if contact.open_verb != verb:
-        _set_aside(contact)
+        _set_aside(contact, now)
     contact.open_verb, contact.open_version, contact.open_at = verb, contact.version, now
     contact.due_at = now  # whoever dies with the request open: somebody comes back for it
     if verb == Verb.ASK:
         contact.asked_version = contact.decided_version
 
 
-def adopt(contact: Contact) -> None:
+def adopt(contact: Contact, now: datetime) -> None:
     """Whoever sent the open request is gone: it may have landed, or still will."""
-    _set_aside(contact)
+    _set_aside(contact, now)
 
 
 def answered(contact: Contact) -> None:
@@ -277,7 +277,7 @@ def unsend(contact: Contact, due_at: datetime) -> None:
 
 def lose(contact: Contact, now: datetime) -> None:
     """A request's outcome is unknown: look again soon, and at growing intervals."""
-    _set_aside(contact)
+    _set_aside(contact, now)
     look_again(contact, now)
 
 
@@ -288,11 +288,11 @@ def look_again(contact: Contact, now: datetime) -> None:
     contact.due_at = now + timedelta(seconds=min(2**contact.attempts, 3600))
 
 
-def _set_aside(contact: Contact) -> None:
-    """From now on the open request is one that may land late."""
+def _set_aside(contact: Contact, now: datetime) -> None:
+    """From now on the open request is one that may land late: it is on its way by now, or never."""
     if contact.open_verb:
         others = tuple((verb, at) for verb, at in contact.late if verb != contact.open_verb)
-        contact.late = (*others, (contact.open_verb, contact.open_at))
+        contact.late = (*others, (contact.open_verb, now))
     answered(contact)
 
 

@@ -182,10 +182,9 @@ def _remember(
     tx: Transaction, services: Services, keys: list[str], value: bool, at: datetime
 ) -> None:
     table = services.tables.customer
+    values = {"opt_in": value, "decided_at": at, "erased_at": None}
     for chunk in contacts.chunks(keys):
-        tx.execute(
-            update(table).where(table.c.customer_key.in_(chunk)).values(opt_in=value, decided_at=at)
-        )
+        tx.execute(update(table).where(table.c.customer_key.in_(chunk)).values(**values))
 
 
 def _record_unchanged(

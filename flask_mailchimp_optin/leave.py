@@ -106,17 +106,18 @@ def part(here: Round, contact: Contact) -> None:
 
 
 def _part_by_policy(here: Round, list_id: str, contact: Contact) -> None:
-    if contact.orphan == "archive":
-        here.client.archive(list_id, contact.address)
-    elif contact.orphan == "delete":
+    if contact.orphan == "delete":
         here.client.delete_permanently(list_id, contact.address)
-    else:
-        if _status(here, list_id, contact) not in _THERE:
-            return
+        return
+    status, archive = _status(here, list_id, contact), contact.orphan == "archive"
+    # Mailchimp archives nobody who is being asked (405): the question is withdrawn first.
+    if status == Status.PENDING or (status in _THERE and not archive):
         write = Write(address=contact.address, status="unsubscribed")
         shown = here.client.write(list_id, [write]).members.get(contact.address)
         if shown is None or shown.status in _THERE:
             raise NotFound(CUT_OFF)
+    if archive and status is not None:
+        here.client.archive(list_id, contact.address)
 
 
 def _check_that_they_left(here: Round, list_id: str, contact: Contact) -> None:

@@ -58,12 +58,13 @@ def utc(time: datetime | None) -> datetime | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The eight tables of one host."""
+    """The nine tables of one host."""
 
     connection: Table
     audience: Table
     customer: Table
     contact: Table
+    erasure: Table
     outbox: Table
     decision: Table
     webhook_event: Table
@@ -77,6 +78,7 @@ def define(metadata: MetaData) -> Tables:
         "audience": _audience,
         "customer": _customer,
         "contact": _contact,
+        "erasure": _erasure,
         "outbox": _outbox,
         "decision": _decision,
         "webhook_event": _webhook_event,
@@ -177,6 +179,7 @@ def _customer() -> list[Any]:
         Column("address", Address),
         Column("opt_in", Boolean),
         Column("decided_at", Time),  # None: never decided, or a yes found without a time
+        Column("erased_at", Time),  # see erasures.py: this yes is held back
         Column("problem", Text),  # an impossible address or list, in plain words
         Column("seen_at", Time, nullable=False),
         _fk("customer", "connection_id", "connection"),
@@ -234,6 +237,17 @@ def _contact() -> list[Any]:
         Index(f"ix_{PREFIX}contact_due", "connection_id", "due_at"),
         Index(f"ix_{PREFIX}contact_refusal", "connection_id", "refusal"),
         Index(f"ix_{PREFIX}contact_run", "run_id"),
+    ]
+
+
+def _erasure() -> list[Any]:
+    """An address that was erased for good, as a keyed hash. Outlives the connection."""
+    return [
+        *_pk("erasure"),
+        Column("tenant", Key, nullable=False),
+        Column("mark", String(64), nullable=False),
+        Column("erased_at", Time, nullable=False),
+        UniqueConstraint("tenant", "mark", name=f"uq_{PREFIX}erasure_mark"),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, or_, select, update
 
-from . import contacts, runs
+from . import contacts, erasures, runs
 from .lease import Lease
 from .mapping import Snapshot
 from .models import utc
@@ -109,9 +109,9 @@ def observe(
     """
     if not seen:
         return
-    look = _Look(tx, services, house)
     customers = services.mapping.load(tx.session, seen)
     known = contacts.records(tx, services, list(seen))
+    look = _Look(tx, services, house, _erased(tx, services, house, seen, customers, known))
     earlier = _earlier_decisions(tx, services, [k for k in customers if k not in known])
     for key, what in seen.items():
         if key in customers:
@@ -122,13 +122,17 @@ def observe(
     look.remember()
     wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
     wants.settle(look.touched, look.moves, look.nos)
+    if house.on_delete == "delete":
+        erasures.remember(tx, services, house, {address for _, address in look.gone})
 
 
 class _Look:
     """What a look at some customers finds: our records of them, and the addresses it is about."""
 
-    def __init__(self, tx: Transaction, services: Services, house: House) -> None:
-        self.tx, self.services, self.house = tx, services, house
+    def __init__(
+        self, tx: Transaction, services: Services, house: House, erased: Mapping[str, datetime]
+    ) -> None:
+        self.tx, self.services, self.house, self.erased = tx, services, house, erased
         self.touched: set[tuple[int, str]] = set()
         self.gone: set[tuple[int, str]] = set()
         self.moves: dict[tuple[int, str], str] = {}
@@ -162,6 +166,7 @@ class _Look:
             _hand_over(self.tx, self.services, snapshot, what)
             return
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
+        values["erased_at"] = self._held_back(values)
         if not _master_changed(record, values):
             self.touched |= _pair(record)
         if record is None:
@@ -176,6 +181,16 @@ class _Look:
             self.touched.add(pair)
             self.profiles.setdefault(pair, contacts.fingerprint(snapshot))
 
+    def _held_back(self, values: Mapping[str, Any]) -> datetime | None:
+        """Since when a yes is held back that nobody decided after the address was erased."""
+        erased_at = self.erased.get(values["address"])
+        if erased_at is None or values["opt_in"] is not True:
+            return None
+        if values["decided_at"] is None or values["decided_at"] <= erased_at:
+            return erased_at
+        erasures.forget(self.tx, self.services, self.house, values["address"])
+        return None
+
     def remember(self) -> None:
         """Write what has not been written one by one."""
         table = self.services.tables.customer
@@ -186,8 +201,9 @@ class _Look:
 
 
 def _differs(record: Row[Any], values: Mapping[str, Any]) -> bool:
-    names = [name for name in values if name not in ("seen_at", "decided_at")]
-    return utc(record.decided_at) != values["decided_at"] or any(
+    times = ("decided_at", "erased_at")
+    names = [name for name in values if name not in ("seen_at", *times)]
+    return any(utc(getattr(record, name)) != values[name] for name in times) or any(
         getattr(record, name) != values[name] for name in names
     )
 
@@ -319,3 +335,21 @@ def _note_move(
     same_list = record.audience_id == values["audience_id"]
     if same_list and record.address != values["address"] and values["audience_id"]:
         moves[(values["audience_id"], values["address"])] = record.address
+
+
+def _erased(
+    tx: Transaction,
+    services: Services,
+    house: House,
+    seen: Mapping[str, Seen],
+    customers: Mapping[str, Any],
+    known: Mapping[str, Row[Any]],
+) -> dict[str, datetime]:
+    """When the addresses of those were erased who are new, held back, or just said yes."""
+    mapping, addresses = services.mapping, set()
+    for key, customer in customers.items():
+        record = known.get(key)
+        said_yes = any(value for value, _ in seen[key].decisions)
+        if (record is None or record.erased_at or said_yes) and mapping.box(customer):
+            addresses.add(mapping.address_of(customer) or "")
+    return erasures.among(tx, services, house, addresses - {""})

@@ -6,6 +6,7 @@ Both journeys. It saves and tells; what is decided and what is sent is the busin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -118,9 +119,11 @@ class Round:
             self.lease.hold(tx, self.services)
             contacts.save(tx, self.services, saved)
 
-        saved = list(changed)
+        saved, begin = list(changed), time.monotonic()
         if saved:
             self.services.transact(work)
+            # The lease holds twice as long: what begins by then is over before another takes it.
+            self.client.until = begin + self.services.config.TIMEOUT_S
 
     def not_overtaken(self, verbs: list[tuple[Contact, Verb]]) -> list[tuple[Contact, Verb]]:
         """The verbs of contacts whose customers have not changed since they were loaded.

@@ -64,7 +64,10 @@ def settle(
         audience, picked = _pick(tx, services, connection.id, condition)
     if audience is None:
         return False
-    _run(Round(services, lease, connection, client, recent, audience), picked)
+    try:
+        _run(Round(services, lease, connection, client, recent, audience), picked)
+    finally:
+        client.until = None
     return True
 
 
@@ -92,7 +95,7 @@ def _pick(
 
 def _run(here: Round, picked: list[Contact]) -> None:
     for contact in picked:
-        contacts.adopt(contact)
+        contacts.adopt(contact, here.services.now())
     picked = [c for c in picked if not c.moved_from or leave.move(here, c)]
     here.load(picked)
     for contact in (c for c in picked if c.orphan):

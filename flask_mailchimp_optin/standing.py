@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, or_, select
 
 from . import contacts, overviews, site
 from .consent import Agreed, Status
@@ -25,7 +25,8 @@ class CustomerState:
 
     :param state: ``not_connected``, ``copied`` (nothing is sent from a copy), ``never_asked``,
         ``waiting`` (to be sent), ``subscribed``, ``asked`` (waiting for the person's confirmation),
-        ``unsubscribed``, ``archived``, ``bounced``, ``refused`` or ``bad_address``.
+        ``unsubscribed``, ``archived``, ``bounced``, ``refused``, ``erased`` (held back: nobody decided
+        since the address was erased) or ``bad_address``.
     :param text: the same in plain words.
     :param way_out: what can be done about it; None if nothing has to be.
     :param link: an address that helps, such as the list's sign-up form.
@@ -136,6 +137,8 @@ def _one_state(
             state="bad_address", text=record.problem, way_out="Correct the customer's details."
         )
     contact = known.get((record.audience_id, record.address))
+    if record.erased_at and (contact is None or contact.wanted is None):
+        return _erased(lists.get(record.audience_id))
     if contact is None:
         return _plain("waiting" if waits else "never_asked")
     return _of_contact(contact, lists.get(record.audience_id), waits=waits)
@@ -144,6 +147,12 @@ def _one_state(
 def _plain(state: str, as_of: datetime | None = None) -> CustomerState:
     return CustomerState(state=state, text=_TEXTS[state], as_of=as_of)
 
+
+ERASED = (
+    "This address was erased when a customer was deleted, and came back ticked without a decision: "
+    "nothing was sent. If the person agreed anew, untick and tick the box, or let them sign up "
+    "themselves."
+)
 
 _COPIED = CustomerState(
     state="copied",
@@ -166,6 +175,15 @@ def _of_contact(
     if contact.wanted is None:
         return _plain("never_asked", contact.seen_at)
     return _plain("unsubscribed", contact.seen_at)
+
+
+def _erased(audience: Row[Any] | None) -> CustomerState:
+    return CustomerState(
+        state="erased",
+        text=ERASED,
+        way_out="If the person agreed anew, untick and tick the box, or send them the sign-up form.",
+        link=(audience.subscribe_url if audience is not None else "") or None,
+    )
 
 
 def _refused(contact: contacts.Contact, audience: Row[Any] | None) -> CustomerState:
@@ -257,31 +275,35 @@ def _refused_contacts(
 def _problem_customers(
     tx: Transaction, services: Services, connection: Row[Any], limit: int
 ) -> list[Attention]:
-    table = services.tables.customer
+    table, audiences = services.tables.customer, services.tables.audience
     rows = tx.rows(
-        select(table)
+        select(table, audiences.c.name.label("list_name"), audiences.c.subscribe_url)
+        .outerjoin(audiences, audiences.c.id == table.c.audience_id)
         .where(table.c.connection_id == connection.id, *_is_problem(services))
         .order_by(table.c.id)
         .limit(max(0, limit))
     )
-    return [
-        Attention(
-            contact_id=None,
-            customer_keys=(row.customer_key,),
-            address=row.address,
-            list_name=None,
-            reason="customer",
-            text=row.problem,
-            link=None,
-            since=utc(row.seen_at),
-        )
-        for row in rows
-    ]
+    return [_problem(row) for row in rows]
+
+
+def _problem(row: Row[Any]) -> Attention:
+    erased = row.problem is None
+    return Attention(
+        contact_id=None,
+        customer_keys=(row.customer_key,),
+        address=row.address,
+        list_name=row.list_name if erased else None,
+        reason="erased" if erased else "customer",
+        text=ERASED if erased else row.problem,
+        link=row.subscribe_url or None if erased else None,
+        since=utc(row.seen_at),
+    )
 
 
 def _is_problem(services: Services) -> tuple[Any, Any]:
     table = services.tables.customer
-    return table.c.problem.isnot(None), table.c.opt_in.is_(True)
+    cannot_be_sent = or_(table.c.problem.isnot(None), table.c.erased_at.isnot(None))
+    return cannot_be_sent, table.c.opt_in.is_(True)
 
 
 def attention_count(services: Services, tenant: str) -> int:

@@ -32,7 +32,9 @@ class Vault:
                 "MAILCHIMP_OPTIN_ENCRYPTION_KEYS holds something that is not a Fernet key. Make one "
                 "with `python -m flask_mailchimp_optin`."
             ) from None
-        self._pepper = hashlib.sha256(b"mailchimp-optin:" + keys[-1].encode()).digest()
+        self._peppers = [
+            hashlib.sha256(b"mailchimp-optin:" + key.encode()).digest() for key in keys
+        ]
 
     def seal(self, secret: str, owner: str) -> str:
         """The ciphertext of a secret, bound to its owner.
@@ -57,9 +59,15 @@ class Vault:
             raise CannotDecrypt("A stored Mailchimp secret belongs to another connection.")
         return str(secret)
 
-    def fingerprint(self, text: str) -> str:
-        """A keyed hash that stands for a text in logs and comparisons: 16 hexadecimal digits."""
-        return hmac.new(self._pepper, text.encode(), hashlib.sha256).hexdigest()[:16]
+    def fingerprints(self, text: str) -> list[str]:
+        """The keyed hashes that stand for a text: 32 hexadecimal digits for each key, newest first.
+
+        Keep the first; compare with all, so that a key that was put in front changes nothing.
+        """
+        return [
+            hmac.new(pepper, text.encode(), hashlib.sha256).hexdigest()[:32]
+            for pepper in self._peppers
+        ]
 
 
 def new_key() -> str:

@@ -241,5 +241,6 @@ def _decide(
         (bool(row.opt_in), utc(row.decided_at))
         for row in owners
         if row.opt_in is not None and (row.decided_at is not None or row.opt_in)
+        if row.erased_at is None
     ]
     return latest([*said, *nos])

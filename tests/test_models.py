@@ -24,6 +24,7 @@ OURS = {
             "audience",
             "customer",
             "contact",
+            "erasure",
             "outbox",
             "decision",
             "webhook_event",

@@ -244,9 +244,6 @@ def test_a_deleted_customer_is_archived_if_so_chosen(connected: Host) -> None:
 def test_a_deleted_customer_is_deleted_for_good_if_so_chosen(connected: Host) -> None:
     _delete_with("delete", connected)
     assert connected.status("ada@example.com") is None
-    again = connected.add(wants_news=True)
-    connected.work()
-    assert connected.state(again) == "refused"
 
 
 def test_customers_go_to_their_own_list_or_to_the_master_list(connected: Host) -> None:

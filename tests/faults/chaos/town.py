@@ -1,0 +1,56 @@
+"""The test host, with what its customers said last, for the promises."""
+
+from __future__ import annotations
+
+import copy
+
+import sqlalchemy as sa
+
+from flask_mailchimp_optin import overviews
+from tests.house import Host
+from tests.invariants import Promises
+from tests.last_words import LastWords, Row
+
+
+class Town(Host):
+    """A host whose customers' words are taken down, whoever wrote them, before anybody works."""
+
+    _known: dict[int, Row]
+
+    def begin(self, said: LastWords | None = None) -> None:
+        """From now on; with what was said before."""
+        self.promises = Promises(self)
+        self.promises.words = copy.deepcopy(said or LastWords())
+        self.promises._seen = self.promises._judged = len(self.sandbox.status_changes)
+        self._known = self._rows() if said is not None else {}
+
+    def take_down(self) -> None:
+        """What was written since the last time."""
+        if self._changed_list():
+            self.promises.settings(master_list=self.list_id)
+            return
+        now = self._rows()
+        self.promises.observe()
+        for key in self._known.keys() | now.keys():
+            before, after = self._known.get(key), now.get(key)
+            if before != after:
+                self.promises.words.wrote(key, before, after, self.clock())
+        self._known = now
+
+    def work(self) -> None:
+        self.take_down()
+        super().work()
+        self._known = self._rows()  # boxes that followed Mailchimp are nobody's word here
+
+    def _changed_list(self) -> bool:
+        with self.app.app_context():
+            master = overviews.read(self.services, "").settings.master_list
+        changed = master is not None and bool(self.list_id) and master != self.list_id
+        self.list_id = master or self.list_id
+        return changed
+
+    def _rows(self) -> dict[int, Row]:
+        with self.app.app_context(), self.services.begin() as tx:
+            keys = [row.id for row in tx.rows(sa.select(self.model.id))]
+        rows = {key: self.promises.row(key) for key in keys}
+        return {key: row for key, row in rows.items() if row is not None}
