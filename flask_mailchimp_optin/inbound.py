@@ -82,9 +82,20 @@ def answer_rings(services: Services, lease: Lease) -> bool:
             ours = {(row.audience_id, a) for a in (row.address, row.new_address)} & known
             text = "looked at" if ours else IGNORED
             tx.execute(update(events).where(events.c.id == row.id).values(outcome=text))
+            _note_renaming(tx, services, row)
         return True
 
     return services.transact(work)
+
+
+def _note_renaming(tx: Transaction, services: Services, ring: Row[Any]) -> None:
+    """Kept for the case that a reading finds the old address gone; alone it says nothing."""
+    if ring.new_address is None or ring.address == ring.new_address:
+        return
+    table = services.tables.contact
+    for address, renamed_to in ((ring.address, ring.new_address), (ring.new_address, None)):
+        where = (table.c.audience_id == ring.audience_id, table.c.address == address)
+        tx.execute(update(table).where(*where).values(renamed_to=renamed_to))
 
 
 def look(

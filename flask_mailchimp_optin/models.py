@@ -222,6 +222,7 @@ def _contact() -> list[Any]:
         Column("profile", String(64)),
         Column("profile_tags", Text),  # merge tags that we have sent a value for
         Column("moved_from", Address),  # the address this one replaces
+        Column("renamed_to", Address),  # the address that the person has at Mailchimp, says a ring
         Column("orphan", String(20)),  # nobody owns it any more: what to do with the member
         # The work.
         Column("due_at", Time),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from . import contacts
+from . import contacts, signals
 from .consent import Act, Agreed, Member, Outcome, Status, Verb, decide
 from .contacts import Contact
 from .errors import ChangedMeanwhile
@@ -27,6 +27,11 @@ _UNREACHABLE = {
     "bring them back, or unarchive them at Mailchimp.",
     "bounced": "Mail to this address bounced for good. Correct the customer's address.",
 }
+
+_RENAMED = (
+    "At Mailchimp this person now has the address {}, and nothing is sent to the old one. Correct the "
+    "customer’s address; or untick and tick the box, if the old one is to be in the list as well."
+)
 
 
 def take(here: Round, contact: Contact, member: Member, *, answered: bool = False) -> Outcome:
@@ -75,6 +80,12 @@ def _rest(here: Round, contact: Contact, member: Member, outcome: Outcome, was: 
 
 
 def _plan(here: Round, contact: Contact, verb: Verb) -> None:
+    if verb is Verb.UPSERT and contact.renamed_to and contact.agreed == Agreed.YES:
+        # The person took another address along: the old one is not theirs to be mailed at any more.
+        text = _RENAMED.format(contact.renamed_to)
+        contacts.refuse(contact, "renamed", text, here.services.now())
+        here.news.append((signals.customer_needs_attention, contact, "renamed"))
+        return
     if contact.refusal in FINAL and verb is not Verb.REMOVE:
         contacts.finish(contact, here.services.now())
         return

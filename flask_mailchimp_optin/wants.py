@@ -147,6 +147,7 @@ class Wants:
         if new_decision:
             values |= {"wanted": wanted, "wanted_at": at, "decided_version": version}
             values |= {"attempts": 0, "refusal": None, "refusal_text": None, "refused_at": None}
+            values["renamed_to"] = None
         if old_address is not None:
             values["moved_from"] = old_address
         is_no = wanted is False and new_decision

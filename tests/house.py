@@ -14,9 +14,17 @@ from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_mailchimp_optin import CustomerMapping, MailchimpOptin, connect, overviews, state
+from flask_mailchimp_optin import (
+    CustomerMapping,
+    MailchimpOptin,
+    connect,
+    overviews,
+    standing,
+    state,
+)
 from flask_mailchimp_optin.overviews import Settings
 from flask_mailchimp_optin.services import Services
+from flask_mailchimp_optin.standing import Attention
 from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
 
 KEY = "2x0cVNi5yYjZgqzPKQnUTXvVZ4Ee2aOeO0v8N3mYwYE="
@@ -158,6 +166,11 @@ class Host:
         """The word of ``state_of``."""
         with self.app.app_context():
             return self.mailchimp.state_of(db.session.get_one(self.model, customer_id)).state
+
+    def attention(self) -> list[Attention]:
+        """Who needs attention, as the activity page has it."""
+        with self.app.app_context():
+            return standing.attention(self.services, "")
 
     def history(self, customer_id: int) -> list[Any]:
         """The customer's decisions, newest first."""

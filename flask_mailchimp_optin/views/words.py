@@ -58,6 +58,7 @@ REASONS = {
     "too_many_lists": "Signed up to many lists lately",
     "merge_fields": "Details refused",
     "parked": "Failed again and again",
+    "renamed": "Changed their address at Mailchimp",
     "erased": "Erased, and ticked again by an import",
     "customer": "Can’t be sent: correct the customer’s details",
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
+import sqlalchemy as sa
 
-from tests.house import Host
+from flask_mailchimp_optin import connect
+from tests.house import Customer, Host, db
 
 
 def test_somebody_unsubscribes_at_mailchimp_and_the_box_is_unticked(connected: Host) -> None:
@@ -129,22 +131,72 @@ def test_archiving_keeps_the_box_until_a_new_yes(connected: Host) -> None:
     assert connected.status("ada@example.com") == "subscribed"
 
 
-def test_a_changed_address_at_mailchimp_never_changes_the_hosts(connected: Host) -> None:
-    ada = connected.add("old@example.com", wants_news=True)
+@pytest.fixture
+def renamed(connected: Host) -> Host:
+    """Ada, a customer and a member, changed her address at Mailchimp."""
+    ada = connected.add("old@example.com", wants_news=None)
+    connected.change(ada, wants_news=True)
     connected.work()
+    connected.clock.turn(minutes=10)
     connected.sandbox.change_email(connected.list_id, "old@example.com", "new@example.com")
-    connected.work()
-    with connected.app.app_context():
-        from tests.house import Customer, db
+    until_settled(connected)
+    return connected
 
-        assert db.session.get_one(Customer, ada).mail == "old@example.com"
-    assert connected.box(ada) is True
+
+def until_settled(host: Host) -> None:
+    """Until what was looked at once more has been."""
+    for _ in range(3):
+        host.work()
+        host.clock.turn(minutes=5)
+
+
+def test_a_changed_address_at_mailchimp_never_changes_the_hosts(renamed: Host) -> None:
+    with renamed.app.app_context():
+        (ada,) = db.session.scalars(sa.select(Customer))
+        assert (ada.mail, ada.wants_news) == ("old@example.com", True)
+        state = renamed.mailchimp.state_of(ada)
+    assert state.state == "refused"
+    assert "new@example.com" in state.text  # with what to do about it
+
+
+def test_nor_does_it_bring_the_old_address_back_into_the_list(renamed: Host) -> None:
+    renamed.change(1, given_name="Ada")
+    with renamed.app.app_context():
+        connect.start_sync(renamed.services, "")
+        connect.retry(renamed.services, "")
+    until_settled(renamed)
+    assert renamed.status("old@example.com") is None
+    assert renamed.status("new@example.com") == "subscribed"
+    (shown,) = renamed.attention()
+    assert shown.reason == "renamed"
+
+
+@pytest.mark.parametrize("mail", ["new@example.com", "New@Example.com"])
+def test_correcting_the_customers_address_is_the_way_out(renamed: Host, mail: str) -> None:
+    renamed.change(1, mail=mail)
+    until_settled(renamed)
+    assert renamed.state(1) == "subscribed"
+    assert renamed.attention() == []
+    assert set(renamed.sandbox.members(renamed.list_id)) == {"new@example.com"}
+
+
+def test_a_new_yes_for_the_old_address_is_the_other(renamed: Host) -> None:
+    renamed.change(1, wants_news=False)
+    renamed.work()
+    renamed.change(1, wants_news=True)
+    until_settled(renamed)
+    assert renamed.status("old@example.com") == "subscribed"
+    assert renamed.status("new@example.com") == "subscribed"
+
+
+def test_who_changes_their_address_back_is_where_they_were(renamed: Host) -> None:
+    renamed.sandbox.change_email(renamed.list_id, "new@example.com", "old@example.com")
+    until_settled(renamed)
+    assert renamed.state(1) == "subscribed"
 
 
 def test_a_burst_of_rings_is_one_paged_reading(connected: Host) -> None:
     with connected.app.app_context():
-        from tests.house import Customer, db
-
         db.session.add_all(Customer(mail=f"c{n}@example.com", wants_news=True) for n in range(50))
         db.session.commit()
     connected.work()
