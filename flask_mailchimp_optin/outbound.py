@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from . import contacts, erasures, runs
+from .consent import latest
 from .lease import Lease
 from .mapping import Snapshot
 from .models import utc
@@ -268,12 +269,13 @@ def _values(
     earlier: tuple[bool, datetime] | None,
 ) -> dict[str, Any]:
     audience_id, problem = house.audience(snapshot)
-    opt_in, decided_at = snapshot.opt_in, None
+    # Unset does nothing: what was decided before stands, though nobody may have looked at it yet.
+    said = latest(what.decisions)[0] if snapshot.opt_in is None else snapshot.opt_in
+    opt_in, decided_at = said, None
     if record is not None:
-        # Unset does nothing: what was decided before stands.
         opt_in = record.opt_in if opt_in is None else opt_in
         decided_at = utc(record.decided_at)
-    captured = [at for value, at in what.decisions if value is snapshot.opt_in]
+    captured = [at for value, at in what.decisions if value is said]
     if captured:
         decided_at = max(captured)
     elif record is None:

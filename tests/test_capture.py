@@ -229,6 +229,18 @@ def test_unset_by_the_host_changes_nothing_at_mailchimp(quiet: Host) -> None:
     assert quiet.status("yes@example.com") == "subscribed"
 
 
+@pytest.mark.parametrize(("before", "said"), [("yes", False), ("no", True)])
+def test_unset_right_after_a_decision_leaves_the_decision(
+    quiet: Host, before: str, said: bool
+) -> None:
+    customer = {"yes": 1, "no": 2}[before]
+    quiet.change(customer, wants_news=said)
+    quiet.change(customer, wants_news=None)
+    quiet.work()
+    status = quiet.status(f"{before}@example.com")
+    assert status == ("subscribed" if said else "unsubscribed")
+
+
 def test_one_flush_is_one_insert_however_many_customers(quiet: Host) -> None:
     statements: list[str] = []
 
