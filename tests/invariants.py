@@ -94,7 +94,7 @@ class Promises:
         :param raw: past the listeners, so that only a sync can find it.
         """
         before = {key: self.row(key) for key in keys}
-        unseen = {key: raw and self._unseen(key, before[key]) for key in keys}
+        unseen = {key: self._unseen(key, before[key]) for key in keys}
         try:
             yield
         finally:
@@ -118,8 +118,11 @@ class Promises:
         return Row(place=place if "@" in place[1] else None, box=found.wants_news)
 
     def _unseen(self, key: int, row: Row | None) -> bool:
-        known = {r.customer_key: r.opt_in for r in self.host.rows("customer")}
-        return row is None or known.get(str(key), "never") is not row.box
+        table = self.host.services.tables.customer
+        query = sa.select(table.c.opt_in).where(table.c.customer_key == str(key))
+        with self.host.app.app_context(), self.host.services.begin() as tx:
+            known = tx.row(query)
+        return row is None or known is None or known.opt_in is not row.box
 
     def settings(self, **values: Any) -> None:
         """Save the settings; with another master list, its customers are there from now on."""

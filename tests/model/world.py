@@ -230,18 +230,21 @@ class World:
 
     def overtaken(self, k: int) -> None:
         """At its k-th request the next worker stalls past its lease while another does all the work."""
-        self.meanwhile(k, self._second_worker)
+        self.meanwhile(k, self.second_worker)
 
-    def _second_worker(self) -> None:
+    def second_worker(self) -> None:
+        """The lease of whoever works has run out; another does all there is to do."""
         self.lease_runs_out()
         with self.host.app.app_context():
             for connection in drain.connections_with_work(self.host.services):
                 drain.drain(self.host.services, connection, "second")
 
-    def meanwhile(self, k: int, act: Callable[[], object], *, after: bool = False) -> None:
+    def meanwhile(
+        self, k: int, act: Callable[[], object], *, after: bool = False, path: str | None = None
+    ) -> None:
         """Something happens while the k-th request from now is on its way, or its answer is."""
         hook = self.sandbox.after_effect if after else self.sandbox.before_answer
-        hook(act, k)
+        hook(act, k, path)
 
     # Faults and time
 
@@ -257,7 +260,7 @@ class World:
     def check_always(self) -> None:
         breaches = self.promises.always()
         self.races += [breach for breach in breaches if breach.race]
-        _require([breach for breach in breaches if not breach.race])
+        require([breach for breach in breaches if not breach.race])
 
     def settle_down(self) -> None:
         """Faults stop, everything lands, administrators agree; a daily sync finds what no ring told."""
@@ -282,8 +285,8 @@ class World:
     def check_settled(self) -> None:
         self.check_always()
         breaches = self.promises.settled()
-        _require([] if self.races else breaches)
+        require([] if self.races else breaches)
 
 
-def _require(breaches: list[Breach]) -> None:
+def require(breaches: list[Breach]) -> None:
     assert not breaches, "\n" + "\n".join(f"{b.promise}: {b.text}" for b in breaches)
