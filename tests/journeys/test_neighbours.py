@@ -33,10 +33,10 @@ def test_who_goes_is_forgotten_and_nobody_else(connected: Host) -> None:
 
 
 def test_who_goes_before_they_were_sent_takes_nobody_with_them(connected: Host) -> None:
-    connected.sandbox.fail_next(429)
+    connected.sandbox.fail_next(429, path="POST /3.0/lists")
     ada = connected.add(ADA, wants_news=True)
     bob = connected.add("bob@example.com", wants_news=True)
-    connected.work()  # Mailchimp wants to be left alone: both are absorbed, and wait
+    connected.work()  # Mailchimp wants to be left alone: both wait
     connected.delete(bob)
     connected.clock.turn(minutes=5)
     connected.work()
