@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ from sqlalchemy import make_url
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from tests.faults.chaos import calls
 from tests.faults.chaos.calls import Fault
+from tests.faults.chaos.controls import CONTROLS, Control
 from tests.faults.chaos.forker import told
 from tests.faults.chaos.parts import House
-from tests.faults.chaos.scenarios import SCENARIOS
+from tests.faults.chaos.scenarios import BY_NAME, SCENARIOS
 from tests.faults.chaos.sweep import Point, Sweep, Verdict
 
 _COLUMNS = ("kills", "errors", "lost", "wrong", "stuck", "not met")
@@ -40,9 +43,11 @@ def main() -> int:
         print(f"No kill sweep here: {why_not}.", file=sys.stderr)
         return 2
     begin = time.monotonic()
+    context = multiprocessing.get_context("fork")
+    if args.controls:
+        return _controls(context)
     names = args.scenario or [scenario.name for scenario in SCENARIOS]
     urls = args.databases or ["sqlite", "sqlite"]
-    context = multiprocessing.get_context("fork")
     results: Any = context.Queue()
     kinds = Counter(_kind(url) for url in urls)
     share = -(-args.sample // (len(kinds) * len(names))) if args.sample else None
@@ -67,8 +72,52 @@ def _arguments() -> argparse.Namespace:
     add("--scenario", action="append", help="only this one; may be repeated")
     add("--sample", type=int, help="about so many points, instead of all")
     add("--seed", type=int, default=1, help="chooses the sample")
+    add("--controls", action="store_true", help="whether it notices what is broken on purpose")
     add("--only", help="one point, as a failure names it")
     return parser.parse_args()
+
+
+def _controls(context: Any) -> int:
+    """Every broken variant must be noticed."""
+    results = context.Queue()
+    for control in CONTROLS:
+        process = context.Process(target=_control, args=(control, results))
+        process.start()
+        process.join()
+    told_of = [results.get(timeout=5) for _ in CONTROLS]
+    print("\n".join(text for _, text in told_of))
+    return 0 if all(caught for caught, _ in told_of) else 1
+
+
+def _control(control: Control, results: Any) -> None:
+    control.apply()
+    try:
+        with _house("sqlite") as house:
+            sweep = Sweep(house)
+            with sweep.running():
+                course = sweep.course(BY_NAME[control.scenario])
+                points = [p for p in sweep.points(course) if control.concerns(p)]
+                for number, point in enumerate(points, 1):
+                    if not sweep.strike(course, point).good:
+                        text = f"caught   {control.name}: at point {number}, {point}"
+                        results.put((True, text))
+                        return
+        results.put((False, f"MISSED   {control.name}: {len(points)} points"))
+    except BaseException as error:
+        results.put((False, f"FAILED   {control.name}: {told(error)}"))
+
+
+@contextmanager
+def _house(url: str) -> Iterator[House]:
+    """A host with this database, and a Redis of its own; SQLite's file is in memory."""
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # the dead hang up in mid-request
+    memory = Path("/dev/shm")
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
+        embedded_redis() as redis_url,
+    ):
+        file = f"sqlite:///{folder}/host.sqlite3"
+        yield House(Path(folder), file if url == "sqlite" else url, redis_url)
 
 
 def _kind(url: str) -> str:
@@ -79,18 +128,12 @@ def _lane(
     url: str, names: list[str], share: int | None, seed: int, only: str | None, results: Any
 ) -> None:
     """One database's share of the scenarios, in a process of its own."""
-    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # the dead hang up in mid-request
-    memory = Path("/dev/shm")
     try:
-        with (
-            tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
-            embedded_redis() as redis_url,
-        ):
-            file = f"sqlite:///{folder}/host.sqlite3"
-            sweep = Sweep(House(Path(folder), file if url == "sqlite" else url, redis_url))
+        with _house(url) as house:
+            sweep = Sweep(house)
             with sweep.running():
                 for scenario in (s for s in SCENARIOS if s.name in names):
-                    rng = random.Random(f"{seed} {url} {scenario.name}")
+                    rng = random.Random(f"{seed} {_kind(url)} {scenario.name}")
                     _scenario(sweep, scenario, share, rng, only, _kind(url), results)
     except BaseException as error:
         results.put(("failed", _kind(url), told(error)))

@@ -150,7 +150,10 @@ class Sweep:
             verdict, made = self._run(course, actor, None, traced)
             assert verdict.good, f"{course.scenario.name}, {actor}, no fault: {verdict}"
             faults = [*kills(made, names), *errors(made, self._deaf)]
-            found += [Point(scenario=course.scenario.name, actor=actor, fault=f) for f in faults]
+            found += [
+                Point(scenario=course.scenario.name, actor=_who_dies(actor, fault), fault=fault)
+                for fault in faults
+            ]
         return found
 
     # One point
@@ -244,7 +247,7 @@ class Sweep:
     def _stopped(self, pid: int, actor: str) -> int:
         deadline = time.monotonic() + 10
         while True:
-            traced = self.marks.child if actor == "worker" else pid
+            traced = self.marks.child if actor in ("worker", "machine") else pid
             if traced and state_of_process(traced) == "T":
                 return traced
             if time.monotonic() > deadline or (traced and state_of_process(traced) in ("", "Z")):
@@ -302,3 +305,8 @@ class Sweep:
         for breach in self.host.promises.always() + self.host.promises.settled():
             words = verdict.lost if breach.promise == "L" else verdict.wrong
             words.append(f"{breach.promise}: {breach.text}")
+
+
+def _who_dies(actor: str, fault: Fault) -> str:
+    """Every second time the worker dies with its child, and nobody frees what that held."""
+    return "machine" if actor == "worker" and fault.is_kill and fault.number % 2 == 0 else actor

@@ -31,8 +31,8 @@ class Victims:
         self.host.clock.ahead = timedelta(seconds=command["ahead"])
         self.host.list_id = command["list_id"]
         try:
-            if command["actor"] in ("worker", "parent"):
-                self._work(stop_the_child=command["actor"] == "worker")
+            if command["actor"] in ("worker", "machine", "parent"):
+                self._work(command["actor"])
             elif scenario.web:
                 self._answer_rings(command["rings"])
             else:
@@ -42,11 +42,11 @@ class Victims:
         except BaseException as error:
             self.marks.error = told(error)
 
-    def _work(self, *, stop_the_child: bool) -> None:
+    def _work(self, actor: str) -> None:
         config = state.of(self.house.app).config
         worker = _Worker(self.house.app, jobs.redis_client(config, None))
-        worker.marks, worker.stop_the_child = self.marks, stop_the_child
-        if not stop_the_child:
+        worker.marks, worker.actor = self.marks, actor
+        if actor == "parent":
             _stop()
         worker.work(burst=True, logging_level="CRITICAL")
 
@@ -60,16 +60,21 @@ class Victims:
 
 
 class _Worker(jobs.OurWorker):
-    """Our worker, whose first child may stop itself before it begins."""
+    """Our worker, whose first child may stop itself before it begins, and may take it along."""
 
     marks: Marks
-    stop_the_child: bool
+    actor: str
 
     def main_work_horse(self, *args: Any) -> None:
         first, self.marks.child = not self.marks.child, os.getpid()
-        if first and self.stop_the_child:
+        if first and self.actor != "parent":
             _stop()
         super().main_work_horse(*args)
+
+    def handle_work_horse_killed(self, *args: Any) -> None:
+        if self.actor == "machine":
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().handle_work_horse_killed(*args)  # type: ignore[no-untyped-call]  # RQ's
 
     # The thread that listens for an operator's commands takes 0.2 s to end, and would get none.
     def subscribe(self) -> None: ...
