@@ -34,6 +34,7 @@ soak: $(DEV)  ## Run real processes under random faults (SECONDS=600, SEED=, TES
 	$(BIN)/python -m tests.faults.soak $(or $(SECONDS),600) $(SEED)
 
 chaos: $(DEV)  ## Kill host and worker at every system call, and look what became of it (DATABASES="sqlite URL …", SAMPLE=)
+	$(BIN)/python -m tests.faults.chaos --controls
 	$(BIN)/python -m tests.faults.chaos $(DATABASES) $(if $(SAMPLE),--sample $(SAMPLE))
 
 pictures: $(DEV)  ## Take the documentation's pictures anew

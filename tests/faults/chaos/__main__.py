@@ -29,8 +29,9 @@ from tests.faults.chaos.calls import Fault
 from tests.faults.chaos.controls import CONTROLS, Control
 from tests.faults.chaos.forker import told
 from tests.faults.chaos.parts import House
+from tests.faults.chaos.points import Point, Verdict
 from tests.faults.chaos.scenarios import BY_NAME, SCENARIOS
-from tests.faults.chaos.sweep import Point, Sweep, Verdict
+from tests.faults.chaos.sweep import Sweep
 
 _COLUMNS = ("kills", "errors", "lost", "wrong", "stuck", "not met")
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from flask_mailchimp_optin import capture, contacts, lease
 from flask_mailchimp_optin.contacts import Contact
 from flask_mailchimp_optin.services import Transaction
-from tests.faults.chaos.sweep import Point
+from tests.faults.chaos.points import Point
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def _crowd(host: Host) -> None:
     host.clock.turn(minutes=10)
 
 
-_CROWD = [f"c{n:02}@example.com" for n in range(24)]
+_CROWD = [f"c{n:02}@example.com" for n in range(21)]
 
 
 def _not_enabled(host: Host, *, eve: bool | None = None) -> None:

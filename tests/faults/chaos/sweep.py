@@ -11,45 +11,28 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from flask_mailchimp_optin import drain, jobs, state
-from tests.faults.chaos.calls import CHANGING, ERRORS, FORKING, Calls, Fault, Strace, errors, kills
+from tests.faults.chaos.calls import (
+    CHANGING,
+    ERRORS,
+    FORKING,
+    Calls,
+    Fault,
+    Strace,
+    errors,
+    kills,
+)
 from tests.faults.chaos.findings import Outcome, facts, outcome
 from tests.faults.chaos.forker import Forker, Marks, state_of_process, told
 from tests.faults.chaos.parts import House, Picture
+from tests.faults.chaos.points import Point, Verdict, who_dies
 from tests.faults.chaos.scenarios import Scenario
 from tests.faults.chaos.victims import Forward, Victims
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One fault in one process of one scenario."""
-
-    scenario: str
-    actor: str
-    fault: Fault
-
-    def __str__(self) -> str:
-        return f"{self.scenario} | {self.actor} | {self.fault}"
-
-
-@dataclass(kw_only=True)
-class Verdict:
-    """What was found after a point. ``lost``, ``wrong`` and ``stuck`` say what, and should be empty."""
-
-    struck: bool
-    lost: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    stuck: list[str] = field(default_factory=list)
-    other: str = ""
-
-    @property
-    def good(self) -> bool:
-        return not (self.lost or self.wrong or self.stuck)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +134,7 @@ class Sweep:
             assert verdict.good, f"{course.scenario.name}, {actor}, no fault: {verdict}"
             faults = [*kills(made, names), *errors(made, self._deaf)]
             found += [
-                Point(scenario=course.scenario.name, actor=_who_dies(actor, fault), fault=fault)
+                Point(scenario=course.scenario.name, actor=who_dies(actor, fault), fault=fault)
                 for fault in faults
             ]
         return found
@@ -305,8 +288,3 @@ class Sweep:
         for breach in self.host.promises.always() + self.host.promises.settled():
             words = verdict.lost if breach.promise == "L" else verdict.wrong
             words.append(f"{breach.promise}: {breach.text}")
-
-
-def _who_dies(actor: str, fault: Fault) -> str:
-    """Every second time the worker dies with its child, and nobody frees what that held."""
-    return "machine" if actor == "worker" and fault.is_kill and fault.number % 2 == 0 else actor

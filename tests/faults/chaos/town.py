@@ -50,7 +50,13 @@ class Town(Host):
         return changed
 
     def _rows(self) -> dict[int, Row]:
+        model = self.model
+        query = sa.select(model.id, model.mail, model.wants_news, model.own_list)
         with self.app.app_context(), self.services.begin() as tx:
-            keys = [row.id for row in tx.rows(sa.select(self.model.id))]
-        rows = {key: self.promises.row(key) for key in keys}
-        return {key: row for key, row in rows.items() if row is not None}
+            found = tx.rows(query)
+        return {
+            row.id: Row(
+                place=(row.own_list or self.list_id, row.mail.strip().lower()), box=row.wants_news
+            )
+            for row in found
+        }
