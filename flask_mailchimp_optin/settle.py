@@ -96,7 +96,10 @@ def _pick(
 def _run(here: Round, picked: list[Contact]) -> None:
     for contact in picked:
         contacts.adopt(contact, here.services.now())
+    old = {c.moved_from for c in picked}
     picked = [c for c in picked if not c.moved_from or leave.move(here, c)]
+    # What a move made of the old address's contact is not overwritten: it is due on its own.
+    picked = [c for c in picked if c.address not in old]
     here.load(picked)
     for contact in (c for c in picked if c.orphan):
         leave.part(here, contact)

@@ -207,6 +207,29 @@ def test_who_takes_over_an_address_before_its_member_moved_is_not_lost(connected
     assert connected.status("ada@example.com") == "subscribed"
 
 
+@pytest.mark.parametrize("answer", ["moved", "lost", "refused"])
+def test_a_look_at_the_old_address_does_not_get_between_a_move(
+    connected: Host, answer: str
+) -> None:
+    ada = connected.add("old@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.fail_next(429)
+    connected.add("cy@example.com", wants_news=True)
+    connected.work()  # Mailchimp wants to be left alone: what changes is absorbed, and waits
+    connected.change(ada, mail="new@example.com")
+    connected.sandbox.edit_profile(connected.list_id, "old@example.com", FNAME="Ada")
+    connected.work()
+    if answer == "lost":
+        connected.sandbox.fail_next(500, path="PATCH")
+    if answer == "refused":
+        connected.sandbox.add_members(connected.list_id, ["new@example.com"])
+    for _ in range(3):
+        connected.clock.turn(minutes=3)
+        connected.work()
+    assert connected.status("new@example.com") == "subscribed"
+    assert connected.status("old@example.com") in (None, "unsubscribed")
+
+
 def test_a_no_stays_a_no_under_a_new_address(connected: Host) -> None:
     ada = connected.add("old@example.com", wants_news=True)
     connected.work()
