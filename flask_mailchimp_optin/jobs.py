@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,23 +54,42 @@ def redis_client(config: Config, timeout_s: float | None) -> Redis:
 
 
 class Waker:
-    """Puts one job on the queue after a commit. Never raises; with Redis down it waits once, briefly."""
+    """Puts one job on the queue after a commit. Never raises; with Redis down it waits once, briefly.
+
+    The client's time limit counts for each of some eight exchanges, so a slow Redis would take a
+    multiple of it: a thread does the talking, and goes on alone when the commit's patience ends.
+    """
 
     def __init__(self, config: Config, redis: Redis) -> None:
         self._redis = redis
         self._queue_name = config.QUEUE
+        self._patience_s = config.REDIS_TIMEOUT_S
         self._broken_until = 0.0
 
     def __call__(self) -> None:
         if time.monotonic() < self._broken_until:
             return
+        thread = threading.Thread(target=self._wake, name="mailchimp-optin-wake", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is about to end
+            self._give_up(error)
+            return
+        thread.join(self._patience_s)
+        if thread.is_alive():
+            self._broken_until = time.monotonic() + _BREAK_S
+
+    def _wake(self) -> None:
         try:
             # With a flag, not a unique job id: ids of running jobs strand what comes after.
             if self._redis.set(flag(self._queue_name), b"1", nx=True, ex=_FLAG_S):
                 enqueue(queue(self._queue_name, self._redis), "work")
-        except (RedisError, OSError) as error:
-            self._broken_until = time.monotonic() + _BREAK_S
-            logger.warning("redis is not reachable", extra={"error": type(error).__name__})
+        except Exception as error:  # whatever it is: a sweep makes up for it
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._broken_until = time.monotonic() + _BREAK_S
+        logger.warning("redis is not reachable", extra={"error": type(error).__name__})
 
 
 def flag(queue_name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
@@ -23,6 +23,7 @@ _LATE_S = 0.2
 class Proxy:
     """Listens on a port of its own while it is open.
 
+    :ivar slow_s: how long every answer is kept back.
     :ivar exchanges: how many there were since the last :meth:`harm`.
     :ivar harmed: whether the harm has come to pass.
     """
@@ -33,13 +34,15 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._at, self._how = 0, HOWS[0]
-        self.exchanges, self.harmed = 0, False
+        self._at = 0
+        self._how: How | Callable[[], object] = HOWS[0]
+        self.exchanges, self.harmed, self.slow_s = 0, False, 0.0
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
-    def harm(self, how: How = "lost", at: int = 0) -> None:
+    def harm(self, how: How | Callable[[], object] = "lost", at: int = 0) -> None:
         """Count anew, and do this to one exchange from now on.
 
+        :param how: or what to do before it is delivered.
         :param at: which, the first being 1; 0 harms none.
         """
         with self._lock:
@@ -82,8 +85,11 @@ class Proxy:
             self.exchanges += 1
             if self.exchanges != self._at:
                 return None
-            self.harmed = True
-            return self._how
+            how = self._how
+        if callable(how):
+            how()
+        self.harmed = True
+        return None if callable(how) else how
 
 
 class _Line:
@@ -118,8 +124,9 @@ class _Line:
         if self._harm == "half":
             self._client.sendall(data[: len(data) // 2])
             return False
-        if self._harm == "late":
-            threading.Event().wait(_LATE_S)
+        wait_s = _LATE_S if self._harm == "late" else self._proxy.slow_s
+        if wait_s:
+            threading.Event().wait(wait_s)
         self._harm = None
         self._client.sendall(data)
         return True

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,8 @@ class OwnRedis:
 
     def start(self) -> None:
         """Start it, empty; returns when it answers."""
+        # To the kernel the parent is the thread: it would take a server along when it ends.
+        lasting = threading.current_thread() is threading.main_thread()
         settings = f"--port {self.port} --bind 127.0.0.1 --appendonly no --daemonize no --save"
         self._process = subprocess.Popen(
             [self._program, *settings.split(), ""],
@@ -50,7 +53,7 @@ class OwnRedis:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=die_with_parent(),
+            preexec_fn=die_with_parent() if lasting else None,
         )
         until(self._answers, within_s=10.0)
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import time
 from pathlib import Path
 
 import pytest
 from redis import Redis
 from rq import Queue
 
-from flask_mailchimp_optin import health, jobs, state
 from tests.faults.processes import Parts, until
 
 
@@ -86,55 +83,6 @@ def _swept(parts: Parts) -> bool:
     """What cron or a systemd timer does."""
     sweep = parts.run("flask", "mailchimp", "sweep")
     return sweep.wait(20) == 0
-
-
-def test_a_flushed_redis_loses_nothing(parts: Parts) -> None:
-    parts.host.add("ada@example.com", wants_news=True)
-    for key in parts.redis.scan_iter(match=f"*{parts.queue}*"):
-        parts.redis.delete(key)
-    assert _swept(parts)
-    assert parts.host.status("ada@example.com") == "subscribed"
-
-
-@pytest.fixture
-def black_hole() -> object:
-    """A server that accepts and never answers."""
-    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
-        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
-
-
-@pytest.mark.parametrize("redis", ["refusing", "black hole"])
-def test_a_commit_succeeds_while_redis_is_down_and_a_sweep_sends_it(
-    parts: Parts, black_hole: str, redis: str
-) -> None:
-    url = black_hole if redis == "black hole" else "redis://127.0.0.1:1/0"
-    here = state.of(parts.host.app)
-    config = here.config
-    object.__setattr__(config, "REDIS_URL", url)
-    broken = jobs.redis_client(config, config.REDIS_TIMEOUT_S)
-    object.__setattr__(here.services, "wake", jobs.Waker(config, broken))
-    begin = time.monotonic()
-    ids = [parts.host.add(f"c{n}@example.com", wants_news=True) for n in range(5)]
-    # RQ's and redis-py's defaults would take 4 s (refused) or a minute (black hole) for each.
-    assert time.monotonic() - begin < 3
-    assert len(parts.host.rows("outbox")) == len(ids)
-    assert _swept(parts)
-    assert subscribed(parts, *(f"c{n}@example.com" for n in range(5)))
-    broken.close()
-
-
-def test_a_worker_is_known_again_after_redis_was_restarted_empty(parts: Parts) -> None:
-    here = state.of(parts.host.app)
-    worker = jobs.OurWorker(parts.host.app, parts.redis)
-    worker.register_birth()  # type: ignore[no-untyped-call]  # RQ's
-    for key in parts.redis.scan_iter(match=f"*{parts.queue}*"):
-        parts.redis.delete(key)
-    parts.redis.delete(worker.key)
-    worker.run_maintenance_tasks()
-    with parts.host.app.app_context():
-        found = {check.code: check.level for check in health.checks(here, "")}
-    worker.register_death()  # type: ignore[no-untyped-call]  # RQ's
-    assert found["worker"] == "ok"
 
 
 def test_planted_jobs_are_not_run(parts: Parts, tmp_path: Path) -> None:
