@@ -205,8 +205,10 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
             "on_delete": settings.on_delete,
             "always_confirm": settings.always_confirm,
         }
-        if other_master:
-            values["epoch"] = table.c.epoch + 1
+        held_back = connection.enabled and not settings.enabled
+        stricter = settings.always_confirm and not connection.always_confirm
+        if other_master or held_back or stricter:
+            values["epoch"] = table.c.epoch + 1  # what was begun otherwise is begun anew
         times = (settings.daily_at, settings.daily_zone)
         newly = settings.enabled and not connection.enabled
         if newly or times != (connection.daily_at, connection.daily_zone):

@@ -136,4 +136,5 @@ def _status(here: Round, list_id: str, contact: Contact) -> str | None:
     if member is None and contact.seen_status not in (None, Status.ABSENT):
         contact.seen_status = Status.ABSENT.value
         raise OutcomeUnknown(CUT_OFF)  # known until now: it is looked once more
+    here.services.transact(lambda tx: here.lease.hold(tx, here.services))  # and still ours to do
     return None if member is None else member.status

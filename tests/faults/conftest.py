@@ -13,6 +13,7 @@ import pytest
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from tests.faults.processes import Parts
+from tests.faults.stage import Stage
 from tests.house import Clock, hosting
 
 
@@ -43,3 +44,11 @@ def parts(tmp_path: Path, redis_url: str) -> Iterator[Parts]:
             yield made
         finally:
             made.stop()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A host for many cells of a table."""
+    made = Stage(tmp_path_factory.mktemp("stage"))
+    yield made
+    made.close()

@@ -150,6 +150,7 @@ def _tick(scene: Scene) -> None:
 
 def _leave(scene: Scene) -> None:
     scene.host.sandbox.unsubscribe(scene.host.list_id, scene.mail())
+    scene.host.sandbox.wait_for_rings()
 
 
 def _all_leave(scene: Scene) -> None:
@@ -299,6 +300,9 @@ JOURNEYS: dict[str, Journey] = {
     "burst of rings": Journey(endpoint="members", prepare=_many, act=_all_leave, check=_all_left),
     "manual sync": Journey(
         endpoint="members", prepare=_left_unheard, act=_sync("manual"), check=_only_bob_left
+    ),
+    "initial sync": Journey(
+        endpoint="members", prepare=_left_unheard, act=_sync("initial"), check=_only_bob_left
     ),
     "daily sync": Journey(
         endpoint="members", prepare=_left_unheard, act=_sync("daily"), check=_found_the_next_day

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-from flask_mailchimp_optin import connect, overviews
-from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.faults.behaviours import ANYWHERE, BEHAVIOURS, PATIENCE_S, SLOW
-from tests.faults.journeys import JOURNEYS, Journey, Scene, never_daily
-from tests.faults.processes import until
-from tests.house import Clock, Host, hosting
+from tests.faults.journeys import JOURNEYS, Journey, Scene
+from tests.faults.stage import Stage, take_the_way_out, until_quiet
+from tests.house import Host
 from tests.invariants import Promises
 
 #: No journey may need more calls than this, whatever is answered: nothing goes round in circles.
@@ -51,68 +46,6 @@ _CELLS = [cell for number, cell in enumerate(_ALL) if number % _SHARE == 0]
 _numbers = count()
 
 
-class Stage:
-    """A host for the cells of one journey; another one after a cell that went wrong."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._journey, self._good = folder, "", False
-        self._open = ExitStack()
-        self._host: Host | None = None
-
-    def host_for(self, journey: str) -> Host:
-        """A connected host, in whose customers nobody else is interested any more."""
-        if self._host is None or self._journey != journey or not self._good:
-            self.close()
-            clock = Clock()
-            sandbox = MailchimpSandbox(clock=clock)
-            self._host = self._open.enter_context(hosting(self._folder, sandbox, clock))
-            self._host.app.config["WTF_CSRF_ENABLED"] = False
-            self._host.connect(**JOURNEYS[journey].settings)
-            never_daily(self._host)
-            self._journey = journey
-        self._good = False
-        return self._host
-
-    def good(self) -> None:
-        """The cell went well: its host may be used again."""
-        self._good = True
-
-    def close(self) -> None:
-        """Give the host up."""
-        self._open.close()
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(tmp_path_factory.mktemp("stage"))
-    yield made
-    made.close()
-
-
-def until_quiet(host: Host) -> None:
-    """Work off, let the pauses pass that Mailchimp was given, and late requests land."""
-    for _ in range(8):
-        host.work()
-        until(lambda: host.sandbox.connections == 0)
-        (connection,), contacts = host.rows("connection"), host.rows("contact")
-        if connection.paused_until is None and not any(row.due_at for row in contacts):
-            return
-        host.clock.turn(minutes=3)
-    host.work()
-
-
-def take_the_way_out(host: Host) -> None:
-    """What the pages tell an administrator to do: a key again, lists again, "Try again"."""
-    with host.app.app_context():
-        overview = overviews.read(host.services, "")
-        if overview.suspended or any(row.gone for row in overview.lists):
-            connect.connect(host.services, "", host.sandbox.api_key)
-        connect.retry(host.services, "")
-        if any(row.webhook_problem for row in overview.lists):
-            connect.repair_webhooks(host.services, "")
-    until_quiet(host)
-
-
 def pages_answer(host: Host, scene: Scene) -> None:
     client = host.app.test_client()
     for page in ("", "activity", *(f"customers/{id_}" for id_ in scene.ids[:1])):
@@ -123,7 +56,7 @@ def pages_answer(host: Host, scene: Scene) -> None:
 def test_whatever_one_answer_is_both_sides_agree_in_the_end(
     stage: Stage, name: str, behaviour: str
 ) -> None:
-    journey, host = JOURNEYS[name], stage.host_for(name)
+    journey, host = JOURNEYS[name], stage.host_for(name, **JOURNEYS[name].settings)
     with Promises(host).from_now().watching() as promises:
         scene = Scene(host, promises, next(_numbers))
         journey.prepare(scene)
