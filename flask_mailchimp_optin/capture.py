@@ -107,6 +107,7 @@ class Capture:
             decision=now if decided and (not new or facts.named) else None,
             value=now if decided else None,
             previous=before,
+            is_new=new,
         )
         session.info.setdefault(_PENDING, {}).setdefault(self, []).append(change)
 
@@ -147,7 +148,7 @@ class Capture:
 class _Change:
     """One change on its way into the outbox and, if somebody decided, into the ledger."""
 
-    __slots__ = ("address", "decision", "key", "previous", "tenant", "value")
+    __slots__ = ("address", "decision", "is_new", "key", "previous", "tenant", "value")
 
     def __init__(
         self,
@@ -158,7 +159,9 @@ class _Change:
         decision: bool | None = None,
         value: bool | None = None,
         previous: bool | None = None,
+        is_new: bool = False,
     ) -> None:
+        self.is_new = is_new
         self.tenant = tenant
         self.key = key
         self.address = address
@@ -171,6 +174,7 @@ class _Change:
             "tenant": self.tenant,
             "customer_key": self.key,
             "decision": self.decision,
+            "is_new": self.is_new,
             "created_at": at,
         }
 

@@ -259,6 +259,7 @@ def _outbox() -> list[Any]:
         Column("tenant", Key),  # None: not known at the time of writing
         Column("customer_key", Key),  # None: look at every customer
         Column("decision", Boolean),  # the decision made, if one was
+        Column("is_new", Boolean),  # an inserted row, whose key a deleted customer may have had
         Column("created_at", Time, nullable=False),
         Index(f"ix_{PREFIX}outbox_tenant", "tenant", "id"),
         Index(f"ix_{PREFIX}outbox_customer", "customer_key"),

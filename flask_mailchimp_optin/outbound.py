@@ -7,7 +7,7 @@ them and of their contacts follow, the outbox rows go. Whatever dies, it is simp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,10 +30,12 @@ class Seen:
 
     :param decisions: ``(yes or no, when)`` as captured.
     :param at: when the last change was written; None for a walk over all customers.
+    :param before: another customer's decisions, who had the same key and is gone; None for none.
     """
 
     decisions: tuple[tuple[bool, datetime], ...] = ()
     at: datetime
+    before: tuple[tuple[bool, datetime], ...] | None = None
 
 
 def absorb(
@@ -71,16 +73,20 @@ def _read(tx: Transaction, services: Services, tenant: str) -> list[Row[Any]]:
     nos = tx.rows(select(table).where(mine, table.c.decision.is_(False)).limit(LIMIT))
     if nos:
         keys = [row.customer_key for row in nos]
-        return tx.rows(select(table).where(mine, table.c.customer_key.in_(keys)))
+        return tx.rows(
+            select(table).where(mine, table.c.customer_key.in_(keys)).order_by(table.c.id)
+        )
     return tx.rows(select(table).where(mine).order_by(table.c.id).limit(LIMIT))
 
 
 def _add(known: Seen | None, row: Row[Any]) -> Seen:
     at = utc(row.created_at)
     made = () if row.decision is None else ((bool(row.decision), at),)
+    if row.is_new:  # databases may give a deleted customer's key again
+        return Seen(decisions=made, at=at, before=known.decisions if known is not None else ())
     if known is None:
         return Seen(decisions=made, at=at)
-    return Seen(decisions=known.decisions + made, at=max(known.at, at))
+    return replace(known, decisions=known.decisions + made, at=max(known.at, at))
 
 
 def _forget(tx: Transaction, services: Services, ids: list[int]) -> None:
@@ -166,6 +172,10 @@ class _Look:
             self.leaves(record, what)
             _hand_over(self.tx, self.services, snapshot, what)
             return
+        if what.before is not None:
+            self.gone |= _pair(record)
+            self.leaves(record, replace(what, decisions=what.before))
+            record = earlier = None
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
         values["erased_at"] = self._held_back(values)
         if not _master_changed(record, values):

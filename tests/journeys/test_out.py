@@ -449,3 +449,19 @@ def test_who_leaves_in_the_very_second_after_rejoining_is_asked(connected: Host)
     connected.change(ada, wants_news=True)
     connected.work()
     assert connected.status("ada@example.com") == "pending"
+
+
+def test_a_key_that_is_given_again_is_another_customer(connected: Host) -> None:
+    cyd = connected.add("cyd@example.com", wants_news=True)
+    bob = connected.add("bob@example.com", id=70, wants_news=True)
+    connected.work()
+    connected.change(bob, wants_news=False)
+    connected.work()
+    connected.clock.turn(hours=1)
+    connected.change(cyd, wants_news=False)
+    connected.delete(bob)
+    # An import's tick is no decision: Bob's unticked box must not make it one.
+    connected.add("cyd@example.com", id=70, wants_news=True)
+    connected.work()
+    assert connected.status("cyd@example.com") == "unsubscribed"
+    assert (connected.box(cyd), connected.box(70)) == (False, False)
