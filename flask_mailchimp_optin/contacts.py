@@ -55,6 +55,8 @@ _SETTLED = [
 class Contact(SimpleNamespace):
     """One contact row as it was read, with aware times; changed in memory, then saved."""
 
+    why = ""  # what the rule last said of it; not stored
+
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...

@@ -207,7 +207,7 @@ def _set_status(here: Round, contact: Contact, verb: Verb) -> None:
     contacts.answered(contact)
     contacts.saw(contact, shown, now)
     agreed = Agreed.ASKED if verb is Verb.ASK else Agreed.YES
-    why = "asked to confirm by mail" if verb is Verb.ASK else "subscribed again"
+    why = f"asked to confirm by mail: {contact.why}" if verb is Verb.ASK else "subscribed again"
     contacts.agree(contact, agreed)
     contacts.finish(contact, now)
     here.note(contact, Outcome(act=Act.AGREE, why=why, agreed=agreed))

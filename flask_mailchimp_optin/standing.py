@@ -6,13 +6,13 @@ Reads only. For the host's own pages, the activity page and the commands.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, func, or_, select
 
-from . import contacts, overviews, site
+from . import contacts, overviews, reasons, reconcile, site
 from .consent import Agreed, Status
 from .ledger import Decision
 from .models import utc
@@ -59,17 +59,6 @@ class Attention:
     since: datetime | None
 
 
-_TEXTS = {
-    "not_connected": "Mailchimp is not connected.",
-    "copied": "Nothing is sent to Mailchimp from here: this may be a copy of another site.",
-    "never_asked": "Has not decided yet.",
-    "waiting": "Waiting to be sent to Mailchimp.",
-    "subscribed": "Subscribed at Mailchimp.",
-    "asked": "Waiting for the person's confirmation by mail.",
-    "unsubscribed": "Not subscribed at Mailchimp.",
-}
-
-
 def state_of(services: Services, customer: Any) -> CustomerState:
     """A customer's state at Mailchimp, as far as we know it now; asks nobody."""
     return states_of(services, [customer])[services.mapping.key_of(customer)]
@@ -89,7 +78,7 @@ def states_of(services: Services, customers: Iterable[Any]) -> dict[str, Custome
             if connection is None:
                 found |= dict.fromkeys(of_tenant, _plain("not_connected"))
             elif site.is_other(tx, services, connection):
-                found |= dict.fromkeys(of_tenant, _COPIED)
+                found |= dict.fromkeys(of_tenant, _plain("copied"))
             else:
                 found |= _states(tx, services, connection, of_tenant)
     return found
@@ -100,106 +89,124 @@ def _states(
 ) -> dict[str, CustomerState]:
     records = contacts.records(tx, services, list(customers))
     pairs = {(r.audience_id, r.address) for r in records.values() if r.audience_id and r.address}
-    known = contacts.find(tx, services, pairs)
     audiences = services.tables.audience
-    lists = {
-        row.id: row
-        for row in tx.rows(select(audiences).where(audiences.c.connection_id == connection.id))
-    }
-    outbox, waiting = services.tables.outbox, set()
+    here = _Here(
+        connection=connection,
+        lists={
+            row.id: row
+            for row in tx.rows(select(audiences).where(audiences.c.connection_id == connection.id))
+        },
+        held=reconcile.waiting(tx, services, connection.id) is not None,
+    )
+    known = contacts.find(tx, services, pairs)
+    outbox, waits = services.tables.outbox, set()
     for chunk in contacts.chunks(list(customers)):
         query = select(outbox.c.customer_key).where(outbox.c.customer_key.in_(chunk))
-        waiting |= {row.customer_key for row in tx.rows(query)}
+        waits |= {row.customer_key for row in tx.rows(query)}
     return {
-        key: _one_state(
-            records.get(key),
-            known,
-            lists,
-            waits=key in waiting,
-            box=services.mapping.box(customer),
+        key: here.state(
+            records.get(key), known, waits=key in waits, box=services.mapping.box(customer)
         )
         for key, customer in customers.items()
     }
 
 
-def _one_state(
-    record: Row[Any] | None,
-    known: dict[tuple[int, str], contacts.Contact],
-    lists: dict[int, Row[Any]],
-    *,
-    waits: bool,
-    box: bool | None,
-) -> CustomerState:
-    if record is None:
-        return _plain("waiting" if waits or box else "never_asked")
-    if record.problem and record.opt_in:
-        return CustomerState(
-            state="bad_address", text=record.problem, way_out="Correct the customer's details."
-        )
-    contact = known.get((record.audience_id, record.address))
-    if record.erased_at and (contact is None or contact.wanted is None):
-        return _erased(lists.get(record.audience_id))
-    if contact is None:
-        return _plain("waiting" if waits else "never_asked")
-    return _of_contact(contact, lists.get(record.audience_id), waits=waits)
-
-
-def _plain(state: str, as_of: datetime | None = None) -> CustomerState:
-    return CustomerState(state=state, text=_TEXTS[state], as_of=as_of)
-
-
-ERASED = (
-    "This address was erased when a customer was deleted, and came back ticked without a decision: "
-    "nothing was sent. If the person agreed anew, untick and tick the box, or let them sign up "
-    "themselves."
-)
-
-_COPIED = CustomerState(
-    state="copied",
-    text=_TEXTS["copied"],
-    way_out="An administrator says on the settings page what this site is.",
-)
-
-
-def _of_contact(
-    contact: contacts.Contact, audience: Row[Any] | None, *, waits: bool
-) -> CustomerState:
-    if contact.refusal is not None and contact.refusal != "merge_fields":
-        return _refused(contact, audience)
-    if waits or contact.moved or (contact.due_at is not None and not contact.late):
-        return _plain("waiting", contact.seen_at)
-    if contact.agreed == Agreed.ASKED or contact.seen_status == Status.PENDING:
-        return _plain("asked", contact.seen_at)
-    if contact.agreed == Agreed.YES and contact.seen_status == Status.SUBSCRIBED:
-        return _plain("subscribed", contact.seen_at)
-    if contact.wanted is None:
-        return _plain("never_asked", contact.seen_at)
-    return _plain("unsubscribed", contact.seen_at)
-
-
-def _erased(audience: Row[Any] | None) -> CustomerState:
-    return CustomerState(
-        state="erased",
-        text=ERASED,
-        way_out="If the person agreed anew, untick and tick the box, or send them the sign-up form.",
-        link=(audience.subscribe_url if audience is not None else "") or None,
-    )
-
-
-def _refused(contact: contacts.Contact, audience: Row[Any] | None) -> CustomerState:
-    state = contact.refusal if contact.refusal in ("archived", "bounced") else "refused"
-    link = _link(contact.refusal, audience.subscribe_url if audience is not None else "")
+def _plain(state: str, as_of: datetime | None = None, link: str | None = None) -> CustomerState:
     return CustomerState(
         state=state,
-        text=contact.refusal_text or "Refused by Mailchimp.",
-        way_out="Send the person the sign-up form." if link else "Correct it, then try again.",
+        text=reasons.TEXTS[state],
+        way_out=reasons.WAYS_OUT.get(state),
         link=link,
-        as_of=contact.seen_at or contact.refused_at,
+        as_of=as_of,
     )
 
 
-def _link(refusal: str, subscribe_url: str) -> str | None:
-    return subscribe_url or None if refusal in ("compliance", "forgotten") else None
+@dataclass(frozen=True, kw_only=True)
+class _Here:
+    """A connection, its lists by id, and whether a sync is held back for an administrator."""
+
+    connection: Row[Any]
+    lists: dict[int, Row[Any]]
+    held: bool
+
+    def state(
+        self,
+        record: Row[Any] | None,
+        known: dict[tuple[int, str], contacts.Contact],
+        *,
+        waits: bool,
+        box: bool | None,
+    ) -> CustomerState:
+        """A customer's, from what we remember of them."""
+        if record is None:
+            return self._waiting(None, no=not box) if waits or box else _plain("never_asked")
+        if record.problem and record.opt_in:
+            way_out = reasons.WAYS_OUT["bad_address"]
+            return CustomerState(state="bad_address", text=record.problem, way_out=way_out)
+        contact = known.get((record.audience_id, record.address))
+        if record.erased_at and (contact is None or contact.wanted is None):
+            return _plain("erased", link=self._form("erased", record.audience_id))
+        if contact is None:
+            to_send = waits or record.opt_in
+            return self._waiting(None, no=not box) if to_send else _plain("never_asked")
+        return self._of_contact(contact, waits=waits, no=not box)
+
+    def _of_contact(self, contact: contacts.Contact, *, waits: bool, no: bool) -> CustomerState:
+        if contact.refusal is not None and contact.refusal != "merge_fields":
+            return self._refused(contact)
+        if waits or contact.moved or (contact.due_at is not None and not contact.late):
+            return self._waiting(contact, no=no)
+        state = "unsubscribed"
+        if contact.agreed == Agreed.ASKED or contact.seen_status == Status.PENDING:
+            state = "asked"
+        elif contact.agreed == Agreed.YES and contact.seen_status == Status.SUBSCRIBED:
+            state = "bare" if contact.refusal else "subscribed"
+        elif contact.wanted is None:
+            state = "never_asked"
+        elif contact.wanted:
+            state = "left"
+        found = _plain(state, contact.seen_at, self._form(state, contact.audience_id))
+        return replace(found, state=_ALSO.get(state, state))
+
+    def _refused(self, contact: contacts.Contact) -> CustomerState:
+        reason = str(contact.refusal)
+        return CustomerState(
+            state=reason if reason in ("archived", "bounced") else "refused",
+            text=reasons.refused(reason, contact.refusal_text),
+            way_out=reasons.WAYS_OUT.get(reason),
+            link=self._form(reason, contact.audience_id),
+            as_of=contact.seen_at or contact.refused_at,
+        )
+
+    def _waiting(self, contact: contacts.Contact | None, *, no: bool) -> CustomerState:
+        now, audience = self.connection, None if contact is None else contact.audience_id
+        # A no waits for nothing that an administrator has chosen.
+        text, way_out = reasons.waiting(
+            stopped=now.suspended is not None,
+            gone=self._is_gone(audience or now.master_audience_id),
+            disabled=not no and not now.enabled,
+            held=not no and self.held and (contact is None or contact.due_at is None),
+            daily=not no and bool(now.daily),
+            failed=contact is not None and contact.attempts > 0,
+        )
+        as_of = None if contact is None else contact.seen_at
+        return CustomerState(state="waiting", text=text, way_out=way_out, as_of=as_of)
+
+    def _is_gone(self, audience_id: int | None) -> bool:
+        audience = self.lists.get(audience_id or 0)
+        return audience is None or audience.gone_at is not None
+
+    def _form(self, reason: str, audience_id: int | None) -> str | None:
+        audience = self.lists.get(audience_id or 0)
+        return _link(reason, audience.subscribe_url if audience is not None else None)
+
+
+#: States that differ in words only.
+_ALSO = {"bare": "subscribed", "left": "unsubscribed"}
+
+
+def _link(reason: str, subscribe_url: str | None) -> str | None:
+    return subscribe_url or None if reason in reasons.BY_FORM else None
 
 
 def history_of(services: Services, customer: Any) -> list[Decision]:
@@ -264,7 +271,7 @@ def _refused_contacts(
             address=row.address,
             list_name=row.list_name,
             reason=row.refusal,
-            text=row.refusal_text or "",
+            text=reasons.refused(row.refusal, row.refusal_text),
             link=_link(row.refusal, row.subscribe_url),
             since=utc(row.refused_at),
         )
@@ -294,8 +301,8 @@ def _problem(row: Row[Any]) -> Attention:
         address=row.address,
         list_name=row.list_name if erased else None,
         reason="erased" if erased else "customer",
-        text=ERASED if erased else row.problem,
-        link=row.subscribe_url or None if erased else None,
+        text=f"{reasons.TEXTS['erased']} {reasons.WAYS_OUT['erased']}" if erased else row.problem,
+        link=_link("erased", row.subscribe_url) if erased else None,
         since=utc(row.seen_at),
     )
 

@@ -56,6 +56,7 @@ def take(here: Round, contact: Contact, member: Member, *, answered: bool = Fals
         contacts.answered(contact)
     contacts.saw(contact, member, now if answered else here.read_at)
     if outcome.act is Act.SEND and outcome.verb is not None:
+        contact.why = outcome.why
         _plan(here, contact, outcome.verb)
     elif outcome.act is Act.BOX:
         _follow(here, contact, member, outcome)

@@ -24,7 +24,7 @@ from tests.last_words import LastWords, Place, Row
 from tests.watcher import Met, Watcher
 
 #: States that say why somebody who said yes gets no mail.
-REFUSED = ("refused", "archived", "bounced", "bad_address")
+REFUSED = ("refused", "archived", "bounced", "bad_address", "erased")
 
 
 @dataclass(frozen=True, kw_only=True)

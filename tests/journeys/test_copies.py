@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +40,7 @@ def copy(production: Host, tmp_path: Path) -> Iterator[Host]:
     """The copy: the same tables and keys, another public address, a database of the same name."""
     folder = tmp_path / "staging"
     folder.mkdir()
-    shutil.copy(tmp_path / "host.sqlite3", folder)
+    dump(tmp_path / "host.sqlite3", folder / "host.sqlite3")
     url = production.app.config["MAILCHIMP_OPTIN_API_URL"]
     app = make_app(folder, url, production.clock, MAILCHIMP_OPTIN_PUBLIC_URL=STAGING)
     host = Host(app, production.sandbox, production.clock, Customer)
@@ -48,6 +49,12 @@ def copy(production: Host, tmp_path: Path) -> Iterator[Host]:
     with app.app_context():
         db.session.remove()
         db.engine.dispose()
+
+
+def dump(database: Path, copy: Path) -> None:
+    """As an operator would copy it, whatever its journal."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
 
 
 def live_a_little(copy: Host) -> None:
@@ -219,7 +226,7 @@ def test_without_public_addresses_the_databases_name_tells_a_copy(
     monkeypatch.delenv("TEST_DATABASE_URL", raising=False)
     with hosting(tmp_path, sandbox, clock, MAILCHIMP_OPTIN_PUBLIC_URL=None) as host:
         host.connect()
-        shutil.copy(tmp_path / "host.sqlite3", tmp_path / "staging.sqlite3")
+        dump(tmp_path / "host.sqlite3", tmp_path / "staging.sqlite3")
         app = make_app(
             tmp_path,
             host.app.config["MAILCHIMP_OPTIN_API_URL"],
