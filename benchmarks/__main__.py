@@ -25,6 +25,8 @@ from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from flask_mailchimp_optin.vault import new_key
 
+from . import latency
+
 ROUNDS = 7
 Work = Callable[[], None]
 
@@ -152,6 +154,7 @@ def measure(folder: Path, redis_url: str, hole: str) -> list[dict[str, Any]]:
             1000,
             up,
         ),
+        latency.measure(folder, redis_url),
     ]
 
 
