@@ -24,7 +24,7 @@ _SIGN_UP = "Send the person the list's sign-up form."
 #: By a state, or by the class of a refusal.
 WAYS_OUT = {
     "copied": "An administrator says on the settings page what this site is.",
-    "asked": "They follow the link in Mailchimp's mail. If it got lost: the list's sign-up form.",
+    "asked": "They follow the link in Mailchimp's mail. If it got lost, send them the sign-up form.",
     "bare": "Correct the details; or look at the list's merge fields at Mailchimp, and try again.",
     "left": _SIGN_UP,
     "erased": "If the person agreed anew, untick and tick the box, or send them the sign-up form.",
