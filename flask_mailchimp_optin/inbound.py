@@ -209,6 +209,12 @@ def _record_unchanged(
     """The box said so already, but now somebody did decide it: the ledger says who."""
     if facts.source != "mailchimp":
         return
+    table = services.tables.decision
+    # They may have been written already, by a commit whose reply was lost.
+    keys = [key for key, _, _ in unchanged]
+    said = table.c.customer_key.in_(keys), table.c.value.is_(value), table.c.decided_at == at
+    query = select(table.c.customer_key).where(*said, table.c.source == facts.source)
+    written = {row.customer_key for row in tx.rows(query)}
     rows = [
         {
             "tenant": tenant,
@@ -222,5 +228,6 @@ def _record_unchanged(
             "page": facts.page,
         }
         for key, tenant, address in unchanged
+        if key not in written
     ]
-    tx.execute(insert(services.tables.decision), rows)
+    tx.execute(insert(table), rows)

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from flask_mailchimp_optin import connect
 from tests.house import Customer, Host, db
@@ -246,3 +248,23 @@ def test_a_burst_whose_paged_reading_fails_is_read_one_by_one(
     connected.sandbox.fail_next(times=99, path="members?", **how)
     connected.work()
     assert {connected.box(id_) for id_ in ids} == {False}
+
+
+def test_a_commit_whose_reply_is_lost_leaves_one_line_in_the_ledger(
+    connected: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    commit, lost = Session.commit, []
+
+    def commits_and_fails(session: Session) -> None:
+        commit(session)
+        if not lost and connected.box(ada) is False:
+            lost.append(session)
+            raise OperationalError("COMMIT", {}, Exception("lost"), connection_invalidated=True)
+
+    monkeypatch.setattr(Session, "commit", commits_and_fails)
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    assert lost
+    assert [decision.value for decision in connected.history(ada)] == [False, True]
