@@ -120,7 +120,7 @@ def left(world: World) -> dict[str, list[Any]]:
         "contact": sa.select(contact).where(
             sa.or_(
                 contact.c.due_at < soon,
-                contact.c.late_verb.isnot(None),
+                contact.c.late.isnot(None),
                 contact.c.open_verb.isnot(None),
                 contact.c.look.is_(True),
                 contact.c.orphan.isnot(None),

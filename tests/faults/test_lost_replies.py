@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import connect, drain
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.models import utc
 from flask_mailchimp_optin.services import database_now
@@ -25,7 +25,7 @@ from tests.faults.proxy import HOWS, How, Proxy, proxied
 from tests.house import Clock, Host, hosting
 
 URL = os.environ.get("TEST_DATABASE_URL", "")
-#: All ways for each exchange, instead of one, by turns.
+#: Every exchange in every way, instead of one in thirteen, the ways by turns.
 EVERYTHING = os.environ.get("TEST_FAULTS") == "all"
 _LEASE_S = 2.0
 
@@ -64,8 +64,10 @@ class Harmed:
 
     def works(self) -> None:
         """A worker's job; one that fails is over."""
-        with suppress(SQLAlchemyError, MailchimpOptinError, RuntimeError):
-            self.host.work()
+        services = self.host.services
+        with suppress(SQLAlchemyError, MailchimpOptinError), self.host.app.app_context():
+            for connection_id in drain.connections_with_work(services):
+                drain.drain(services, connection_id, "worker")
 
     def heal(self) -> None:
         """No harm any more; all leases are short, and run out; then sweeps until all is quiet."""
@@ -75,18 +77,23 @@ class Harmed:
             now, until = database_now(tx), tx.value(sa.select(table.c.lease_until))
             assert until is None or (utc(until) - now).total_seconds() <= _LEASE_S
             tx.execute(sa.update(table).values(lease_until=None))
-        for _ in range(3):
+        for _ in range(10):
             self.host.work()
+            if not self.host.rows("outbox") and not any(map(_open, self.host.rows("contact"))):
+                return
             self.host.clock.turn(minutes=3)
-        assert self.host.rows("outbox") == []
-        assert [c for c in self.host.rows("contact") if c.open_verb or c.late_verb] == []
+        raise AssertionError(f"stuck: {list(filter(_open, self.host.rows('contact')))}")
 
 
-@pytest.fixture(scope="module")
-def harmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harmed]:
+def _open(contact: Any) -> bool:
+    return bool(contact.open_verb or contact.late or contact.look or contact.due_at)
+
+
+@pytest.fixture
+def harmed(tmp_path: Path) -> Iterator[Harmed]:
     """One connected host for all points: each has customers of its own."""
     url = sa.make_url(URL)
-    clock, folder = Clock(), Path(tmp_path_factory.mktemp("host"))
+    clock, folder = Clock(), tmp_path
     sandbox = MailchimpSandbox(clock=clock)
     engine = sa.create_engine(url)
     with proxied(url.host or "", url.port or 0) as proxy:
@@ -229,16 +236,15 @@ SCENARIOS: dict[str, tuple[Callable[[Harmed], None], Callable[[Harmed], Callable
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.timeout(900)
 def test_whatever_exchange_is_lost_nothing_is_lost_doubled_or_stuck(
-    harmed: Harmed, scenario: str, record_property: Callable[[str, object], None]
+    harmed: Harmed, scenario: str
 ) -> None:
     ready, act = SCENARIOS[scenario]
     points = 0
     for how in HOWS if EVERYTHING else ("by turns",):
         exchange = 1
         while _point(harmed, ready, act, how, exchange):
-            exchange += 1
+            exchange += 1 if EVERYTHING or exchange < 6 else 13
             points += 1
-    record_property("points", points)
     print(f"{scenario}: {points} points")
     assert points > 5
 
