@@ -255,7 +255,7 @@ def test_a_commit_whose_reply_is_lost_leaves_one_line_in_the_ledger(
 ) -> None:
     ada = connected.add(wants_news=True)
     connected.work()
-    commit, lost = Session.commit, []
+    commit, lost = Session.commit, list[Session]()
 
     def commits_and_fails(session: Session) -> None:
         commit(session)
