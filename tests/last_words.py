@@ -100,11 +100,11 @@ class LastWords:
         customer = self.customers[key]
         if yes:
             self._yeses.append((key, at))
-        elif customer.place is not None:
-            # A no also reaches the lists that they were left in when they got another one.
-            for place, of in self._left.items():
-                if key in of and place[1] == customer.place[1]:
-                    of[key] = frozenset({(False, at)})
+        for place, of in self._left.items():
+            # A no also reaches the lists that they were left in when they got another one, unless a
+            # yes comes before anybody looked.
+            if key in of and customer.place is not None and place[1] == customer.place[1]:
+                of[key] = of[key] | {(True, at)} if yes else frozenset({(False, at)})
         if not raw:
             customer.words, customer.before_raw = frozenset({(yes, at)}), None
             return
