@@ -48,6 +48,8 @@ def main() -> int:
     if args.controls:
         return _controls(context)
     names = args.scenario or [scenario.name for scenario in SCENARIOS]
+    if args.only:
+        names = [args.only.split(" | ")[0]]
     urls = args.databases or ["sqlite", "sqlite"]
     results: Any = context.Queue()
     kinds = Counter(_kind(url) for url in urls)
@@ -156,7 +158,7 @@ def _scenario(
     if share is not None:
         points = rng.sample(points, min(share, len(points)))
     if only is not None:
-        points = [_named(only)] if only.startswith(f"{scenario.name} | ") else []
+        points = [_named(only)]
     counts = Counter[str]()
     for point in points:
         verdict = sweep.strike(course, point)
@@ -172,14 +174,16 @@ def _scenario(
 
 def _named(text: str) -> Point:
     scenario, actor, fault = text.split(" | ")
-    found = re.fullmatch(r"(\w+):(.+):when=(\d+)(\+?)", fault)
+    found = re.fullmatch(r"(\w+):(.+):when=(\d+)(\+?)(?: late=(\d+))?", fault)
     if found is None:
         raise SystemExit(f"{text} is no point.")
-    call, how, number, plus = found.groups()
+    call, how, number, plus, late = found.groups()
     return Point(
         scenario=scenario,
         actor=actor,
-        fault=Fault(call=call, number=int(number), how=how, lasting=bool(plus)),
+        fault=Fault(
+            call=call, number=int(number), how=how, lasting=bool(plus), late=int(late or 0)
+        ),
     )
 
 

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 #: Calls that change what others can see, or wait for what others answered. Dying at a call means
@@ -61,19 +61,27 @@ class Fault:
 
     :param how: ``signal=SIGKILL`` or ``error=…``.
     :param lasting: at all later ones too.
+    :param late: the n-th HTTP request, whose answer the call waits for, takes effect only when all
+        has been started again and looked at; 0: as soon as it arrives.
     """
 
     call: str
     number: int
     how: str
     lasting: bool = False
+    late: int = 0
 
     @property
     def is_kill(self) -> bool:
         return self.how == "signal=SIGKILL"
 
-    def __str__(self) -> str:
+    @property
+    def spec(self) -> str:
+        """As ``strace -e inject=`` has it."""
         return f"{self.call}:{self.how}:when={self.number}{'+' if self.lasting else ''}"
+
+    def __str__(self) -> str:
+        return self.spec + (f" late={self.late}" if self.late else "")
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,9 @@ class Calls:
     """
 
     made: dict[str, dict[int, int]] = field(default_factory=dict)
+    #: By the number of a ``recvfrom``: the HTTP request, counted from 1, that it reads the answer to, if
+    #: that was to change something.
+    awaits: dict[int, int] = field(default_factory=dict)
 
 
 def missing() -> str | None:
@@ -111,7 +122,7 @@ class Strace:
         if fault is None:
             command += ["-e", f"trace={','.join('?' + name for name in names)}"]
         else:
-            command += ["-e", f"trace={fault.call}", "-e", f"inject={fault}"]
+            command += ["-e", f"trace={fault.call}", "-e", f"inject={fault.spec}"]
         self._process = subprocess.Popen(
             [*command, *(["-f"] if follow else []), "-p", str(pid)],
             stderr=subprocess.PIPE,
@@ -143,6 +154,7 @@ class Strace:
         """Which calls were made."""
         calls, ports = Calls(), dict[str, int]()
         each: dict[tuple[str, str], int] = {}
+        requests, open_ = 0, dict[str, int]()
         for line in self.log.read_text(errors="replace").splitlines():
             found = re.match(r"(?:(\d+) +)?(\w+)\((\d*)", line)
             if not found:
@@ -150,9 +162,16 @@ class Strace:
             thread, name, file = found[1] or "", found[2], found[3]
             port = re.search(r"sin6?_port=htons\((\d+)\)", line) if name == "connect" else None
             if port:
-                ports[file] = int(port[1])
+                ports[file], open_[file] = int(port[1]), 0
             number = each[thread, name] = each.get((thread, name), 0) + 1
             calls.made.setdefault(name, {}).setdefault(number, ports.get(file, 0))
+            if name == "sendto":
+                verb = re.search(r'\(\d+, "(GET|POST|PUT|PATCH|DELETE) /', line)
+                requests += verb is not None
+                if verb:
+                    open_[file] = 0 if verb[1] == "GET" else requests
+            elif name == "recvfrom" and open_.get(file):
+                calls.awaits.setdefault(number, open_[file])
         return calls
 
     def struck(self) -> bool:
@@ -168,6 +187,15 @@ def kills(calls: Calls, names: Iterable[str]) -> list[Fault]:
         for name in names
         for number in calls.made.get(name, ())
         if number % ONE_IN.get(name, 1) == 0
+    ]
+
+
+def landing_late(calls: Calls, faults: Iterable[Fault]) -> list[Fault]:
+    """Of these, those in which the answer to a request fails to come; now the request is late too."""
+    return [
+        replace(fault, late=calls.awaits[fault.number])
+        for fault in faults
+        if fault.call == "recvfrom" and fault.number in calls.awaits and "EINTR" not in fault.how
     ]
 
 

@@ -28,15 +28,14 @@ class Control:
     actor: str
     call: str
     kills: bool = True
+    late: bool = False
     apply: Callable[[], None]
 
     def concerns(self, point: Point) -> bool:
         """Whether it may show at this point."""
-        return (point.actor, point.fault.call, point.fault.is_kill) == (
-            self.actor,
-            self.call,
-            self.kills,
-        )
+        fault = point.fault
+        kind = (point.actor, fault.call, fault.is_kill, bool(fault.late))
+        return kind == (self.actor, self.call, self.kills, self.late)
 
 
 def _acknowledged_before_it_is_sent() -> None:
@@ -62,6 +61,13 @@ def _an_open_question_was_asked() -> None:
         contacts.answered(contact)
 
     contacts.adopt = adopt
+
+
+def _nobody_looks_again() -> None:
+    def landed_by(contact: Contact) -> None:
+        return None
+
+    contacts.landed_by = landed_by
 
 
 def _the_outbox_is_written_after_the_commit() -> None:
@@ -124,6 +130,14 @@ CONTROLS = [
         actor="machine",
         call="sendto",
         apply=_an_open_question_was_asked,
+    ),
+    Control(
+        name="nobody looks again",
+        scenario="in, and out again",
+        actor="machine",
+        call="recvfrom",
+        late=True,
+        apply=_nobody_looks_again,
     ),
     Control(
         name="the outbox is written after the commit",

@@ -25,6 +25,7 @@ class Scenario:
     :param before: makes the house as it is when the story begins.
     :param act: what happens; then a worker works it off.
     :param web: the act happens at Mailchimp, and rings at a web process.
+    :param afterwards: what happens once all has been started again and swept a first time.
     :param meanwhile: what the host does while the worker's n-th request is answered.
     :param actors: whose system calls are points: ``host``, ``worker`` (RQ's forked child) and
         ``parent`` (the worker that forks it). In points ``machine`` is both: child, then parent.
@@ -34,6 +35,7 @@ class Scenario:
     act: Act
     before: Act
     web: bool = False
+    afterwards: Act | None = None
     meanwhile: tuple[int, Act] | None = None
     actors: tuple[str, ...] = ("host", "worker")
 
@@ -202,6 +204,20 @@ SCENARIOS = [
     Scenario(name="edit", before=_town, act=_change(ADA, given_name="Adele")),
     Scenario(name="opt-out", before=_town, act=_change(ADA, wants_news=False)),
     Scenario(name="opt-in again", before=_town, act=_change("bob@example.com", wants_news=True)),
+    Scenario(
+        name="out, and in again",
+        before=_town,
+        act=_change(ADA, wants_news=False),
+        afterwards=_change(ADA, wants_news=True),
+        actors=("worker",),
+    ),
+    Scenario(
+        name="in, and out again",
+        before=_town,
+        act=_change("bob@example.com", wants_news=True),
+        afterwards=_change("bob@example.com", wants_news=False),
+        actors=("worker",),
+    ),
     Scenario(
         name="opt-in, always ask",
         before=_town_with(always_confirm=True),

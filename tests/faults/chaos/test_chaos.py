@@ -18,10 +18,9 @@ needs_strace = pytest.mark.skipif(_WHY_NOT is not None, reason=f"no kill sweep h
 
 @needs_strace
 def test_nothing_is_lost_wrong_or_stuck_when_a_process_dies_or_a_call_fails() -> None:
-    command = [sys.executable, "-m", "tests.faults.chaos", "sqlite", "--sample", "12"]
-    scenarios = ["--scenario", "opt-out", "--scenario", "first save"]
+    command = [sys.executable, "-m", "tests.faults.chaos", "sqlite", "--scenario", "opt-out"]
     done = subprocess.run(
-        [*command, *scenarios], cwd=_ROOT, capture_output=True, text=True, timeout=100
+        [*command, "--sample", "12"], cwd=_ROOT, capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "12 points" in done.stdout
