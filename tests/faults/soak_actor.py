@@ -28,10 +28,22 @@ POPULATION = 60  # customers
 
 @contextmanager
 def shut(gate: Path, how: int) -> Iterator[None]:
-    """Hold the gate: shared to act, exclusively to have nobody act. A killed process lets go of it."""
+    """Hold the gate: shared to act, exclusively to have nobody act. A killed process lets go of it.
+
+    Who wants it exclusively says so first: otherwise there would always be somebody who acts.
+    """
+    wanted = gate.with_suffix(".wanted")
+    if how == fcntl.LOCK_EX:
+        wanted.touch()
+    while how == fcntl.LOCK_SH and wanted.exists():
+        time.sleep(0.02)
     with gate.open("a") as file:
         fcntl.flock(file, how)
-        yield
+        try:
+            yield
+        finally:
+            if how == fcntl.LOCK_EX:
+                wanted.unlink()
 
 
 def write(history: Path, line: str) -> None:

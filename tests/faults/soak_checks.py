@@ -48,7 +48,6 @@ def settle(world: World) -> None:
 
     :raises Stuck: there is always something left.
     """
-    world.undo(everything=True)
     world.redis.go_on()
     sandbox = world.sandbox
     sandbox.stop_failing()

@@ -127,7 +127,8 @@ class World:
 
     @contextmanager
     def nobody_acts(self) -> Iterator[None]:
-        """Hold the host's people back."""
+        """Hold the host's people back; nobody is stopped any more in the middle of something."""
+        self.undo(everything=True)
         with shut(self.gate, fcntl.LOCK_EX):
             yield
 
