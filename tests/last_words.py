@@ -91,8 +91,9 @@ class LastWords:
             self._leave(key, before, at)
             self._arrive(key, after.place)
         customer = self.customers[key]
-        if after.box is None and unseen and (True, None) in customer.words:
-            customer.words |= SILENT  # a row's first box that nobody looked at in time
+        if after.box is None and unseen:  # nobody looked at what was there in time
+            first = SILENT if (True, None) in customer.words else frozenset()
+            customer.words |= first | (customer.before_raw or frozenset())
         if after.box is not None and after.box is not before.box:
             self._say(key, after.box, at, raw=raw, unseen=unseen)
 
