@@ -148,6 +148,8 @@ class Promises:
             self.words.moved((change.list_id, change.moved_from.lower()), place, yes, at)
         elif yes is not None:
             self.words.mailchimp(place, yes, at)
+        elif change.new in ("archived", "cleaned", None):
+            self.words.hidden(place)
 
     # When everything has landed
 

@@ -146,6 +146,11 @@ class LastWords:
         """A person or an administrator gave a member this status."""
         self._mailchimp[place] = frozenset({(yes, at)})
 
+    def hidden(self, place: Place) -> None:
+        """Archived, bounced or deleted: a yes that nobody has read yet can't be read any more."""
+        if any(word is not None and word[0] for word in self._mailchimp.get(place, ())):
+            self._mailchimp[place] |= SILENT
+
     def moved(self, old: Place, new: Place, yes: bool | None, at: datetime) -> None:
         """A person gave their membership another address: of the old one, nothing is known now."""
         if yes is not None:
