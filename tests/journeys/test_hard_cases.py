@@ -6,9 +6,11 @@ from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from flask import Response
 
 from flask_mailchimp_optin import connect, overviews, signals
 from tests.house import Host
+from tests.views.admin import Admin
 
 ADA = "ada@example.com"
 
@@ -203,3 +205,27 @@ def test_an_unusual_address_arrives_or_needs_attention(connected: Host, address:
     assert connected.state(good) == "subscribed"
     assert connected.state(key) in ("subscribed", "refused", "bad_address")
     assert (connected.state(key) == "subscribed") is (connected.attention() == [])
+
+
+def test_a_webhook_changed_at_mailchimp_is_made_anew_the_next_day(connected: Host) -> None:
+    (before,) = connected.sandbox.webhooks(connected.list_id)
+    audience = connected.sandbox._audience(connected.list_id)
+    audience.webhooks[before["id"]].events["unsubscribe"] = False
+    connected.clock.turn(days=1, minutes=1)
+    connected.work()
+    (after,) = connected.sandbox.webhooks(connected.list_id)
+    assert after["id"] != before["id"]
+    assert after["events"]["unsubscribe"] is True
+
+
+def test_an_address_that_mailchimp_cannot_reach_is_said_on_the_page(host: Host) -> None:
+    host.sandbox.deliver_to(Response("a login page", 403))
+    host.connect()
+    assert host.sandbox.webhooks(host.list_id) == []
+    admin = Admin(host.app.test_client())
+    admin.open()
+    assert "Make sure that it can be reached from the internet" in admin.text
+    host.sandbox.deliver_to(host.app)
+    host.clock.turn(days=1, minutes=1)
+    host.work()
+    assert len(host.sandbox.webhooks(host.list_id)) == 1

@@ -85,3 +85,18 @@ def test_only_the_connection_with_work_is_drained(both: Host) -> None:
     both.add("ada@example.com", wants_news=True, notes=BLUE)
     with both.app.app_context():
         assert len(drain.connections_with_work(both.services)) == 1
+
+
+def test_much_work_of_one_tenant_does_not_keep_the_other_waiting(both: Host) -> None:
+    lists = both.app.config["TEST_LISTS"]
+    for number in range(30):
+        both.add(f"c{number}@example.com", wants_news=True, notes=RED)
+    both.add("bob@example.com", wants_news=True, notes=BLUE)
+    with both.app.app_context():
+        red, blue = drain.connections_with_work(both.services)
+        assert drain.drain(both.services, red, "worker", budget_s=0.0) is True  # more is left
+        drain.drain(both.services, blue, "worker")
+        assert both.status("bob@example.com", lists[BLUE]) == "subscribed"
+        assert len(both.sandbox.members(lists[RED])) < 30
+    both.work()
+    assert len(both.sandbox.members(lists[RED])) == 30
