@@ -262,7 +262,7 @@ class Sweep:
         if not late and (now.boxes, now.statuses) != (expected.boxes, expected.statuses):
             verdict.wrong.append(f"{now} instead of {expected}")
         verdict.stuck += sorted(now.left_over - expected.left_over)
-        for breach in self.host.promises.always() + self.host.promises.settled():
+        for breach in self.host.breaches():
             if late and breach.race:
                 continue  # a REJOIN that landed late: no client can rule that out
             words = verdict.lost if breach.promise == "L" else verdict.wrong

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from flask_mailchimp_optin import overviews
 from tests.house import Host
-from tests.invariants import Promises
+from tests.invariants import Breach, Promises
 from tests.last_words import LastWords, Row
 
 
@@ -26,8 +26,7 @@ class Town(Host):
 
     def take_down(self) -> None:
         """What was written since the last time."""
-        if self._changed_list():
-            self.promises.settings(master_list=self.list_id)
+        if self.take_down_list():
             return
         now = self._rows()
         self.promises.observe()
@@ -36,6 +35,21 @@ class Town(Host):
             if before != after:
                 self.promises.words.wrote(key, before, after, self.clock())
         self._known = now
+
+    def take_down_list(self) -> bool:
+        """Whether the master list is another one; if so, its customers are there from now on."""
+        changed = self._changed_list()
+        if changed:
+            self.promises.settings(master_list=self.list_id)
+        return changed
+
+    def breaches(self) -> list[Breach]:
+        """What was promised and is not so, now that all is done."""
+        self.take_down_list()
+        found = self.promises.always()
+        if self.rows("connection")[0].enabled:  # else a yes may wait
+            found += self.promises.settled()
+        return found
 
     def work(self) -> None:
         self.take_down()
