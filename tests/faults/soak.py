@@ -38,10 +38,10 @@ def _stretches(made: World, truth: Truth, end: float) -> list[str]:
         quiet_from = time.monotonic()
         with made.nobody_acts():
             try:
-                settle(made)
+                wrong = settle(made, truth)
             except Stuck as error:
                 return [f"stuck: {error}"]
-            wrong = truth.check()
+            wrong += truth.check()
         made.counts["decisions"] = truth.decisions
         made.counts["stretches"] += 1
         made.note(f"settled in {time.monotonic() - quiet_from:.1f} s, {len(wrong)} wrong")
