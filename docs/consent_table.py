@@ -206,6 +206,18 @@ SITUATIONS = (
         PENDING,
         Memory(agreed=Agreed.NO, sent=frozenset({Verb.ASK})),
     ),
+    Situation(
+        "Unticked here; soon after, a lost request of ours or the person made them a member.",
+        NO,
+        _member(Status.SUBSCRIBED, changed=NOON, opted_in=NOON),
+        Memory(agreed=Agreed.NO, sent=frozenset({Verb.UPSERT})),
+    ),
+    Situation(
+        "Archived when last seen; a lost request of ours or the person brought them back.",
+        YES,
+        SUBSCRIBED,
+        Memory(agreed=Agreed.NOTHING, sent=frozenset({Verb.UPSERT}), revived=True),
+    ),
     Situation("Only got order mails so far; the box was ticked.", TICKED, TRANSACTIONAL),
 )
 

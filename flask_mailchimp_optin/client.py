@@ -112,10 +112,14 @@ class Write:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchAnswer:
-    """What became of a batch, by canonical address. An address in neither is unknown."""
+    """What became of a batch, by canonical address. An address in neither is unknown.
+
+    :param created: those of the members who were none before.
+    """
 
     members: Mapping[str, MemberRead]
     refused: Mapping[str, MemberRefused]
+    created: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,14 +246,16 @@ class Client:
             f"lists/{list_id}?skip_merge_validation=true",
             {"members": [w.body() for w in writes], "update_existing": True},
         )
-        rows = _rows(answer, "new_members") + _rows(answer, "updated_members")
-        members = {m.address: m for m in map(_member, rows) if m is not None}
+        new = [m for m in map(_member, _rows(answer, "new_members")) if m is not None]
+        old = [m for m in map(_member, _rows(answer, "updated_members")) if m is not None]
+        members = {m.address: m for m in [*new, *old]}
         refused: dict[str, MemberRefused] = {}
         for row in _rows(answer, "errors"):
             address = _canonical_or_none(row.get("email_address"))
             if address is not None and address not in members:
                 refused[address] = refusal(str(row.get("error", "")), "", row)
-        return BatchAnswer(members=members, refused=refused)
+        created = frozenset(m.address for m in new) - {m.address for m in old}
+        return BatchAnswer(members=members, refused=refused, created=created)
 
     def set_status(
         self, list_id: str, address: str, status: str, *, merge_fields: Mapping[str, Any]

@@ -17,6 +17,9 @@ EPSILON = timedelta(seconds=120)
 LATE = timedelta(seconds=150)
 
 
+_WITHDRAWN = "our own late request had unsubscribed them"
+
+
 class Status(enum.StrEnum):
     """A member's status as Mailchimp writes it, and ``ABSENT`` for an address it doesn't know."""
 
@@ -87,18 +90,23 @@ class Memory:
     :param agreed: what both sides last agreed on.
     :param subscribed_seen_at: when a read last showed ``subscribed``.
     :param opted_at: the member's ``timestamp_opt`` when both sides last agreed.
+    :param agreed_at: when that was, by the host's clock: a decision made before it was not known then.
+        None where only we had acted at Mailchimp.
     :param removed_at: ``last_changed`` in the answer to our own REMOVE; None if there was none.
-    :param sent: verbs whose requests are open or may still land: they explain a change.
+    :param sent: verbs whose requests are open, or were lost and may have made what is seen.
     :param archived_seen_at: when they were last seen archived just as they are now, by the host's clock.
+    :param revived: they were archived when last seen, and a lost UPSERT may have brought them back.
     :param asked: whether this very decision was already put to the person by an ASK.
     """
 
     agreed: Agreed = Agreed.NOTHING
     subscribed_seen_at: datetime | None = None
     opted_at: datetime | None = None
+    agreed_at: datetime | None = None
     removed_at: datetime | None = None
     sent: frozenset[Verb] = frozenset()
     archived_seen_at: datetime | None = None
+    revived: bool = False
     asked: bool = False
 
 
@@ -174,6 +182,10 @@ def _never_asked(member: Member) -> Outcome:
 
 def _host_says_yes(host: Host, member: Member, memory: Memory, always_confirm: bool) -> Outcome:
     if member.status is Status.SUBSCRIBED:
+        if memory.revived:
+            return _ask(
+                memory, "a late request of ours may have brought them back from the archive"
+            )
         return Outcome(act=Act.AGREE, why="subscribed", agreed=Agreed.YES)
     if member.status is Status.ABSENT:
         return _send(Verb.UPSERT, "a yes that Mailchimp doesn't have yet")
@@ -198,6 +210,9 @@ def _yes_against_no(host: Host, member: Member, memory: Memory, always_confirm: 
         return _ask(memory, "ticked after the person had unsubscribed at Mailchimp")
     if _only_we_removed(member, memory) and not always_confirm:
         return _send(Verb.REJOIN, "we unsubscribed them ourselves, and nothing changed since")
+    if explained and (memory.agreed is Agreed.ASKED or not host.moved):
+        # Asked or subscribed, and then unsubscribed by a REMOVE of ours that was late.
+        return _send(Verb.ASK, _WITHDRAWN)
     return _ask(memory, "unsubscribed at Mailchimp; only the person can come back")
 
 
@@ -207,18 +222,23 @@ def _only_we_removed(member: Member, memory: Memory) -> bool:
 
 def _host_says_no(host: Host, member: Member, memory: Memory) -> Outcome:
     if member.status is Status.PENDING:
-        return _no_against_question(host, memory)
+        return _no_against_question(host, member, memory)
     if member.status is Status.SUBSCRIBED:
         return _no_against_yes(host, member, memory)
-    if member.status is Status.UNSUBSCRIBED and Verb.REMOVE in memory.sent:
-        if _opted_anew(member, memory) and not (host.at and _later(host.at, member.timestamp_opt)):
+    ours = Verb.REMOVE in memory.sent or _only_we_removed(member, memory)
+    if member.status is Status.UNSUBSCRIBED and ours:
+        if Verb.REMOVE in memory.sent and memory.agreed is Agreed.ASKED and not host.moved:
+            return _send(Verb.ASK, _WITHDRAWN)
+        if _opted_anew(member, memory) and not _later_than_opt_in(host, member):
             return _ask(memory, "our request crossed a yes of the person's at Mailchimp")
         return Outcome(act=Act.AGREE, why="unsubscribed, as decided", agreed=Agreed.NO)
     return Outcome(act=Act.AGREE, why="not subscribed", agreed=Agreed.NO)
 
 
-def _no_against_question(host: Host, memory: Memory) -> Outcome:
-    if memory.asked:
+def _no_against_question(host: Host, member: Member, memory: Memory) -> Outcome:
+    crossed = memory.agreed is Agreed.ASKED and _not_known_then(host, memory)
+    if memory.asked or (crossed and not _later_than_opt_in(host, member)):
+        # Put to the person for this decision; or our question replaced a yes that may be newer.
         return Outcome(act=Act.WAIT, why="waiting for confirmation", agreed=Agreed.ASKED)
     if host.moved or memory.sent & {Verb.ASK, Verb.UPSERT}:
         return _send(Verb.REMOVE, "the question to the person is withdrawn")
@@ -227,26 +247,44 @@ def _no_against_question(host: Host, memory: Memory) -> Outcome:
 
 
 def _opted_anew(member: Member, memory: Memory) -> bool:
-    """Who left and came back since both agreed shows the same status, but a newer opt-in."""
-    opted, before = member.timestamp_opt, memory.opted_at
-    return opted is not None and (before is None or opted > before)
+    """Who left and came back since both agreed shows the same status, but another opt-in.
+
+    Not a later one: what we send carries the host's time, what the person does Mailchimp's.
+    """
+    return member.timestamp_opt is not None and member.timestamp_opt != memory.opted_at
 
 
 def _no_against_yes(host: Host, member: Member, memory: Memory) -> Outcome:
     opted = member.timestamp_opt
     came_back = memory.opted_at is not None and _opted_anew(member, memory)
-    if host.at is None or (memory.agreed is Agreed.YES and not came_back):
+    unknown = _not_known_then(host, memory)
+    only_host_moved = memory.agreed is Agreed.YES and not came_back and not unknown
+    if host.at is None or only_host_moved:
         return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
-    ours = bool(memory.sent & {Verb.UPSERT, Verb.REJOIN})
+    ours = bool(memory.sent & {Verb.REJOIN, Verb.UPSERT})
     if ours and (opted is None or _later(host.at, opted)):
         return _send(Verb.REMOVE, "a no that our own late request crossed")
-    if not host.moved and not ours:
+    if ours:  # even if they were asked before: that answer may be what is seen, or not
+        return _send(
+            Verb.ASK, "a late request of ours may have subscribed them, or they themselves"
+        )
+    if not host.moved:
         return _box(True, "subscribed at Mailchimp")
     if opted is not None and _later(opted, host.at):
         return _box(True, "subscribed at Mailchimp after the box was unticked")
-    if not ours and member.last_changed and _later(host.at, member.last_changed):
+    if _later(host.at, member.last_changed):
         return _send(Verb.REMOVE, "unticked after the person had subscribed at Mailchimp")
     return _ask(memory, "both sides changed at about the same time")
+
+
+def _not_known_then(host: Host, memory: Memory) -> bool:
+    """Whether the host had decided already when both sides last agreed, and nobody had looked yet."""
+    return host.at is not None and memory.agreed_at is not None and host.at < memory.agreed_at
+
+
+def _later_than_opt_in(host: Host, member: Member) -> bool:
+    opted = member.timestamp_opt
+    return opted is None or (host.at is not None and _later(host.at, opted))
 
 
 def _later(one: datetime, other: datetime | None) -> bool:
@@ -264,5 +302,5 @@ def _box(value: bool, why: str) -> Outcome:
 
 def _ask(memory: Memory, why: str) -> Outcome:
     if memory.asked:
-        return Outcome(act=Act.WAIT, why=f"asked once: {why}", agreed=memory.agreed)
+        return Outcome(act=Act.WAIT, why=f"asked once: {why}")
     return _send(Verb.ASK, why)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Row, bindparam, case, delete, insert, select, update
 
 from .client import MemberRead
-from .consent import LATE, Agreed, Host, Member, Memory, Status, Verb
+from .consent import EPSILON, LATE, Agreed, Host, Member, Memory, Status, Verb
 from .mapping import Snapshot
 from .models import utc
 from .services import Services, Transaction
@@ -29,6 +29,7 @@ _SETTLED = [
     "settled_version",
     "agreed",
     "agreed_opt_at",
+    "agreed_at",
     "seen_status",
     "seen_changed_at",
     "seen_opt_at",
@@ -101,17 +102,28 @@ def member_of(read: MemberRead | None) -> Member:
 
 def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
     """What we remember of a contact, given what was just read."""
-    sent = {verb for verb, _ in row.late} | ({row.open_verb} if row.open_verb else set())
+    sent = {verb for verb, at in row.late if _explains(at, member)}
+    sent |= {row.open_verb} if row.open_verb else set()
     return Memory(
         agreed=Agreed(row.agreed),
         subscribed_seen_at=row.subscribed_seen_at,
         opted_at=row.agreed_opt_at,
+        agreed_at=row.agreed_at,
         removed_at=row.removed_at,
         # An address change that may still land can make a member of the new address.
         sent=frozenset(Verb.UPSERT if verb == MOVE else Verb(verb) for verb in sent),
         archived_seen_at=row.seen_at if _archived_as_before(row, member) else None,
+        revived=row.seen_status == Status.ARCHIVED and any(v == Verb.UPSERT for v, _ in row.late),
         asked=_asked(row, member, now),
     )
+
+
+def _explains(lost_at: datetime, member: Member) -> bool:
+    """Whether a request lost then may have made this opt-in; a later one is the person's own."""
+    opted = member.timestamp_opt
+    if member.status is not Status.SUBSCRIBED or opted is None:
+        return True
+    return opted <= lost_at + LATE + EPSILON
 
 
 def _archived_as_before(row: Contact, member: Member) -> bool:
@@ -221,6 +233,9 @@ def saw(contact: Contact, member: Member, now: datetime) -> None:
 
 def agree(contact: Contact, agreed: Agreed) -> None:
     """Both sides agree, or the person has been asked: this decision is settled."""
+    again = (contact.agreed, contact.agreed_opt_at) == (agreed.value, contact.seen_opt_at)
+    if not again:  # as of the reading that showed it first
+        contact.agreed_at = contact.seen_at
     contact.agreed, contact.agreed_opt_at = agreed.value, contact.seen_opt_at
     contact.settled_version = contact.decided_version
     contact.attempts = 0

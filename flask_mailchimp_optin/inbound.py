@@ -131,16 +131,18 @@ def follow(
     services: Services,
     row: contacts.Contact,
     value: bool,
+    at: datetime,
     facts: Facts,
 ) -> None:
     """Let the checkboxes of an address follow Mailchimp.
 
+    :param at: the decision's time among the host's own, by the host's clock.
     :raises ChangedMeanwhile: a customer or the contact did; nothing may be kept of this transaction.
 
     The contact's version is the fence against the host; a customer with an unread outbox row has
     changed since we looked, so their own change is absorbed first.
     """
-    table, at = services.tables.contact, facts.at or services.now()
+    table = services.tables.contact
     values = {
         "wanted": value,
         "wanted_at": at,
@@ -185,7 +187,7 @@ def set_boxes(
     finally:
         del tx.session.info[FOLLOWING]
     _remember(tx, services, keys, value, at)
-    _record_unchanged(tx, services, unchanged, value, at, facts)
+    _record_unchanged(tx, services, unchanged, value, facts.at or at, facts)
     return True
 
 

@@ -59,6 +59,7 @@ def _follows(here: Round, contact: Contact, old: Contact) -> bool:
 def _moved(here: Round, contact: Contact, old: Contact, shown: Member) -> None:
     now = here.services.now()
     contact.agreed, contact.agreed_opt_at = old.agreed, old.agreed_opt_at
+    contact.agreed_at = old.agreed_at
     contact.profile, contact.profile_tags = None, old.profile_tags
     contacts.saw(contact, shown, now)
     contact.look, contact.moved_from = True, None

@@ -205,6 +205,7 @@ def _contact() -> list[Any]:
         Column("settled_version", Integer, nullable=False),
         Column("agreed", String(10), nullable=False),
         Column("agreed_opt_at", Time),
+        Column("agreed_at", Time),
         # Mailchimp's side, as last read.
         Column("seen_status", String(20)),
         Column("seen_changed_at", Time),

@@ -125,10 +125,11 @@ def observe(
             look.at(customers[key], what, known.get(key), earlier.get(key))
         else:
             look.gone |= _pair(known.get(key))
-            look.leaves(known.get(key), what)
+            look.leaves(known.get(key))
     look.remember()
+    nos = _nos(tx, services, house, seen, known)
     wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
-    wants.settle(look.touched, look.moves, look.nos)
+    wants.settle(look.touched | set(nos), look.moves, nos)
     if house.on_delete == "delete":
         erasures.remember(tx, services, house, {address for _, address in look.gone})
 
@@ -144,16 +145,12 @@ class _Look:
         self.gone: set[tuple[int, str]] = set()
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
-        self.nos: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
         self._fresh: list[dict[str, Any]] = []
         self._same: list[int] = []
 
-    def leaves(self, record: Row[Any] | None, what: Seen) -> None:
-        """The customer is no longer this tenant's; a no that they said just before still counts."""
-        for pair in _pair(record):
-            self.touched.add(pair)
-            if what.decisions and what.decisions[-1][0] is False:
-                self.nos.setdefault(pair, []).append(what.decisions[-1])
+    def leaves(self, record: Row[Any] | None) -> None:
+        """The customer is no longer this tenant's."""
+        self.touched |= _pair(record)
         if record is not None:
             self.tx.execute(_by_id(self.services, record.id, delete))
 
@@ -169,12 +166,12 @@ class _Look:
         if snapshot.tenant is None and record is None:
             return  # the mapping can't tell whose they are: nothing of theirs is known here
         if snapshot.tenant not in (self.house.tenant, None):
-            self.leaves(record, what)
+            self.leaves(record)
             _hand_over(self.tx, self.services, snapshot, what)
             return
         if what.before is not None:
             self.gone |= _pair(record)
-            self.leaves(record, replace(what, decisions=what.before))
+            self.leaves(record)
             record = earlier = None
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
         values["erased_at"] = self._held_back(values)
@@ -209,6 +206,42 @@ class _Look:
         for chunk in contacts.chunks(self._same):
             still_there = update(table).where(table.c.id.in_(chunk))
             self.tx.execute(still_there.values(seen_at=self.services.now()))
+
+
+def _nos(
+    tx: Transaction,
+    services: Services,
+    house: House,
+    seen: Mapping[str, Seen],
+    known: Mapping[str, Row[Any]],
+) -> dict[tuple[int, str], list[tuple[bool, datetime]]]:
+    """The nos that were captured, by the address that each customer had then.
+
+    A no that was a customer's last word there stays with the address, even if they are gone from it
+    before anybody looked.
+    """
+    said = {key: (*(what.before or ()), *what.decisions) for key, what in seen.items()}
+    times = {key: {at for yes, at in words if not yes} for key, words in said.items()}
+    table = services.tables.decision
+    found: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
+    for chunk in contacts.chunks([key for key, at in times.items() if at]):
+        first = min(min(times[key]) for key in chunk)
+        rows = tx.rows(
+            select(table)
+            .where(table.c.customer_key.in_(chunk), table.c.recorded_at >= first)
+            .order_by(table.c.id)
+        )
+        last = {(row.customer_key, row.address): row for row in rows}
+        for row in last.values():
+            if row.value or utc(row.recorded_at) not in times[row.customer_key]:
+                continue
+            record = known.get(row.customer_key)
+            audience_id = (record and record.audience_id) or house.master_id
+            address = row.address or (record and record.address)
+            if audience_id and address:
+                no = (False, utc(row.recorded_at))
+                found.setdefault((audience_id, address), []).append(no)
+    return found
 
 
 def _differs(record: Row[Any], values: Mapping[str, Any]) -> bool:

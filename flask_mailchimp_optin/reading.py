@@ -148,7 +148,10 @@ def _remember(
         if _news(contact, read.status):
             # Compared with what is wanted when the run is planned; until then only remembered.
             contact.look = True
-        contacts.saw(contact, read, now)
+        if contact.late or contact.open_verb:
+            contact.look = True  # what was seen before tells who made the change: the rule needs it
+        else:
+            contacts.saw(contact, read, now)
         changed.append(contact)
     contacts.save(tx, services, changed)
 

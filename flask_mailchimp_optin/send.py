@@ -79,6 +79,7 @@ def _both(first: BatchAnswer, second: BatchAnswer) -> BatchAnswer:
     return BatchAnswer(
         members={**first.members, **second.members},
         refused={**first.refused, **second.refused},
+        created=first.created | second.created,
     )
 
 
@@ -128,7 +129,8 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
         contact.refusal, contact.refusal_text = refusal.reason, str(refusal)
         contact.refused_at = now
     before = len(here.verbs)
-    verdicts.take(here, contact, shown, answered=True)
+    made_by_us = contact.address in answer.created
+    verdicts.take(here, contact, shown, answered=True, made_by_us=made_by_us)
     # The profile was just written, and an UPSERT that left the status alone is not repeated.
     here.verbs[before:] = [v for v in here.verbs[before:] if v[1] is not Verb.UPSERT]
 
@@ -145,9 +147,8 @@ def _removed(here: Round, contact: Contact, shown: Member) -> None:
     if shown.status in (Status.SUBSCRIBED, Status.PENDING):
         contacts.lose(contact, here.services.now())  # the answer is not this request's
         return
-    outcome = verdicts.take(here, contact, shown, answered=True)
-    if outcome.act is Act.AGREE:
-        contact.removed_at = shown.last_changed
+    verdicts.take(here, contact, shown, answered=True)
+    contact.removed_at = shown.last_changed
 
 
 def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) -> None:

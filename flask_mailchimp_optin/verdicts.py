@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from . import contacts, signals
-from .consent import Act, Agreed, Member, Outcome, Status, Verb, decide
+from .consent import EPSILON, Act, Agreed, Member, Outcome, Status, Verb, decide
 from .contacts import Contact
 from .errors import ChangedMeanwhile
 from .inbound import follow
@@ -34,10 +34,18 @@ _RENAMED = (
 )
 
 
-def take(here: Round, contact: Contact, member: Member, *, answered: bool = False) -> Outcome:
+def take(
+    here: Round,
+    contact: Contact,
+    member: Member,
+    *,
+    answered: bool = False,
+    made_by_us: bool = False,
+) -> Outcome:
     """Let the rule decide on a fresh reading, and do what needs no request.
 
     :param answered: what is known of the member is the definite answer to the open request.
+    :param made_by_us: that request made the member: nobody else has acted there.
     """
     now = here.services.now()
     if member.status is Status.ABSENT and contact.seen_status not in (None, Status.ABSENT):
@@ -51,10 +59,11 @@ def take(here: Round, contact: Contact, member: Member, *, answered: bool = Fals
         contacts.memory_of(contact, member, now),
         always_confirm=here.connection.always_confirm or here.audience.double_optin,
     )
-    was = contact.agreed
+    was, known_at = contact.agreed, here.read_at
     if answered:
+        known_at = now
         contacts.answered(contact)
-    contacts.saw(contact, member, now if answered else here.read_at)
+    contacts.saw(contact, member, known_at)
     if outcome.act is Act.SEND and outcome.verb is not None:
         contact.why = outcome.why
         _plan(here, contact, outcome.verb)
@@ -62,6 +71,8 @@ def take(here: Round, contact: Contact, member: Member, *, answered: bool = Fals
         _follow(here, contact, member, outcome)
     else:
         _rest(here, contact, member, outcome, was)
+    if made_by_us:
+        contact.agreed_at = None
     return outcome
 
 
@@ -87,7 +98,7 @@ def _plan(here: Round, contact: Contact, verb: Verb) -> None:
         contacts.refuse(contact, "renamed", text, here.services.now())
         here.news.append((signals.customer_needs_attention, contact, "renamed"))
         return
-    if contact.refusal in FINAL and verb is not Verb.REMOVE:
+    if contact.wanted and contact.refusal in FINAL:
         contacts.finish(contact, here.services.now())
         return
     here.verbs.append((contact, verb))
@@ -114,10 +125,13 @@ def _follow(here: Round, contact: Contact, member: Member, outcome: Outcome) -> 
     value = bool(outcome.box)
     at = member.timestamp_opt if value else member.last_changed
     facts = Facts(source="mailchimp", page=outcome.why, at=at or here.services.now())
+    # Among the host's own decisions a no is as late, and a yes as early, as it may have been.
+    when = here.read_at if at is None else at - EPSILON if value else at + EPSILON
+    known_at = min(when, here.read_at)
 
     def work(tx: Transaction) -> None:
         here.lease.hold(tx, here.services)
-        follow(tx, here.services, contact, value, facts)
+        follow(tx, here.services, contact, value, known_at, facts)
         contact.wanted, contact.decided_version = value, contact.version
         contacts.agree(contact, outcome.agreed)
         contacts.forgive(contact)

@@ -144,12 +144,12 @@ def test_an_untick_is_later_only_if_nothing_changed_there_since_certainly_before
     [
         (NOON + HOUR, NOON + HOUR - TICK, True),
         (NOON + HOUR, NOON + HOUR, None),
-        (NOON + HOUR, NOON + HOUR + TICK, None),
+        (NOON + HOUR, NOON + HOUR + TICK, True),  # what we send carries the host's time
         (NOON + HOUR, None, None),
         (None, NOON + HOUR, None),
     ],
 )
-def test_somebody_came_back_only_if_their_opt_in_is_newer_than_the_one_we_knew(
+def test_somebody_came_back_only_if_their_opt_in_is_another_than_the_one_we_knew(
     opted: datetime | None, before: datetime | None, box: bool | None
 ) -> None:
     memory = Memory(agreed=Agreed.YES, opted_at=before)
@@ -218,13 +218,14 @@ def test_a_yes_that_our_own_request_explains_is_no_decision_of_the_person(
         (NOON - 2 * EPSILON - TICK, Verb.REMOVE),
         (NOON - 2 * EPSILON, Verb.ASK),
         (NOON + 2 * EPSILON, Verb.ASK),
-        (NOON + 2 * EPSILON + TICK, True),
+        (NOON + 2 * EPSILON + TICK, Verb.ASK),
     ],
 )
-def test_a_request_of_ours_does_not_explain_an_opt_in_that_is_newer_than_the_no(
-    opted: datetime, follows: Verb | bool
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_a_request_of_ours_may_explain_is_asked_about_unless_it_is_older_than_the_no(
+    opted: datetime, follows: Verb | bool, asked: bool
 ) -> None:
-    memory = Memory(agreed=Agreed.NO, sent=frozenset({Verb.UPSERT}))
+    memory = Memory(agreed=Agreed.NO, sent=frozenset({Verb.UPSERT}), asked=asked)
     there = came(opted=opted, changed=NOON - HOUR)
     for moved in (True, False):
         outcome = decide(replace(UNTICKED, moved=moved), there, memory)
@@ -351,7 +352,79 @@ def test_who_was_asked_once_is_waited_for_and_what_was_agreed_stays(agreed: Agre
     there = Member(status=Status.TRANSACTIONAL)
     outcome = decide(TICKED, there, Memory(agreed=agreed, asked=True))
     why = "asked once: a transactional contact has not agreed to marketing"
-    assert outcome == Outcome(act=Act.WAIT, why=why, agreed=agreed)
+    assert outcome == Outcome(act=Act.WAIT, why=why)  # nothing is agreed by having asked
+
+
+# Decisions that nobody had looked at when both sides last agreed.
+
+
+@pytest.mark.parametrize(
+    ("agreed_at", "opted", "follows"),
+    [
+        (None, NOON + HOUR, Verb.REMOVE),  # only we had acted there
+        (NOON, NOON + HOUR, Verb.REMOVE),
+        (NOON + TICK, NOON + HOUR, True),
+        (NOON + TICK, NOON + 2 * EPSILON, Verb.ASK),
+        (NOON + TICK, NOON - HOUR, Verb.REMOVE),
+    ],
+)
+def test_a_no_from_before_the_last_agreement_is_compared_with_what_was_agreed(
+    agreed_at: datetime | None, opted: datetime, follows: Verb | bool
+) -> None:
+    memory = Memory(agreed=Agreed.YES, opted_at=opted, agreed_at=agreed_at)
+    outcome = decide(UNTICKED, came(opted=opted, changed=opted), memory)
+    assert follows in (outcome.verb, outcome.box)
+
+
+@pytest.mark.parametrize(
+    ("agreed", "agreed_at", "opted", "verb"),
+    [
+        (Agreed.ASKED, NOON + TICK, NOON, None),
+        (Agreed.ASKED, NOON + TICK, NOON - 2 * EPSILON, None),
+        (Agreed.ASKED, NOON + TICK, NOON - 2 * EPSILON - TICK, Verb.REMOVE),
+        (Agreed.ASKED, NOON + TICK, None, Verb.REMOVE),
+        (Agreed.ASKED, NOON, NOON, Verb.REMOVE),
+        (Agreed.ASKED, None, NOON, Verb.REMOVE),
+        (Agreed.YES, NOON + TICK, NOON, Verb.REMOVE),
+    ],
+)
+def test_a_question_that_replaced_a_newer_yes_stays_open(
+    agreed: Agreed, agreed_at: datetime | None, opted: datetime | None, verb: Verb | None
+) -> None:
+    memory = Memory(agreed=agreed, agreed_at=agreed_at, opted_at=NOON - 2 * HOUR)
+    there = Member(status=PENDING, last_changed=NOON, timestamp_opt=opted)
+    outcome = decide(UNTICKED, there, memory)
+    assert outcome.verb is verb
+    assert outcome.act is (Act.WAIT if verb is None else Act.SEND)
+    if verb is None:
+        assert outcome.agreed is Agreed.ASKED
+    undated = decide(replace(UNTICKED, at=None), there, memory)
+    assert undated.verb is Verb.REMOVE
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("agreed", Agreed)
+def test_a_question_or_a_yes_that_our_late_removal_undid_is_put_again(
+    agreed: Agreed, asked: bool
+) -> None:
+    memory = Memory(agreed=agreed, sent=frozenset({Verb.REMOVE}), asked=asked)
+    again = Outcome(act=Act.SEND, verb=Verb.ASK, why="our own late request had unsubscribed them")
+    assert decide(replace(TICKED, moved=False), left(NOON), memory) == again
+    moved = decide(TICKED, left(NOON), memory)
+    assert (moved == again) is (agreed is Agreed.ASKED)
+    no = decide(replace(UNTICKED, moved=False), left(NOON), memory)
+    assert (no == again) is (agreed is Agreed.ASKED)
+    assert decide(UNTICKED, left(NOON), memory).act is Act.AGREE
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_who_may_have_been_brought_back_from_the_archive_by_accident_is_asked(moved: bool) -> None:
+    memory = Memory(agreed=Agreed.YES, revived=True)
+    outcome = decide(replace(TICKED, moved=moved), came(), memory)
+    why = "a late request of ours may have brought them back from the archive"
+    assert outcome == Outcome(act=Act.SEND, verb=Verb.ASK, why=why)
+    asked = decide(replace(TICKED, moved=moved), came(), replace(memory, asked=True))
+    assert asked == Outcome(act=Act.WAIT, why=f"asked once: {why}")
 
 
 ANSWERS = {

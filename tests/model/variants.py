@@ -175,7 +175,12 @@ def box_without_fence(patch: Patch) -> None:
     """The checkbox follows, whatever happened to the customer meanwhile."""
 
     def followed(
-        tx: Transaction, services: Services, row: contacts.Contact, value: bool, facts: Any
+        tx: Transaction,
+        services: Services,
+        row: contacts.Contact,
+        value: bool,
+        at: datetime,
+        facts: Any,
     ) -> None:
         owners = contacts.owners(tx, services, [row.pair]).get(row.pair, [])
         keys = [owner.customer_key for owner in owners]
@@ -184,7 +189,6 @@ def box_without_fence(patch: Patch) -> None:
             services.mapping.set_box(customer, value)
         tx.session.flush()
         del tx.session.info[FOLLOWING]
-        at = facts.at or services.now()
         inbound._remember(tx, services, keys, value, at)
         values = {"wanted": value, "wanted_at": at}
         table = services.tables.contact
