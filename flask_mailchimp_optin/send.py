@@ -161,6 +161,8 @@ def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) 
         if contact.attempts < ALONE_AFTER:
             return
     contacts.refuse(contact, refusal.reason, str(refusal), now)
+    if verb is Verb.ASK:
+        contact.asked_version = None  # it did not reach the person
     here.news.append((signals.customer_needs_attention, contact, refusal.reason))
 
 

@@ -14,6 +14,7 @@ may act: look, decide and write down, take effect at Mailchimp, settle.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,7 +36,6 @@ from flask_mailchimp_optin.contacts import Contact
 
 ADDRESSES = (0, 1)
 CUSTOMERS = (0, 1)
-_HIDING = (Status.ABSENT, Status.ARCHIVED, Status.CLEANED)
 MAILABLE = (Status.SUBSCRIBED, Status.PENDING)
 #: Mailchimp's own time limit: nothing takes effect later than this after a client gave up.
 LANDS_WITHIN_S = 120
@@ -51,6 +51,20 @@ def at(second: int) -> datetime:
     if found is None:
         found = _SECONDS[second] = _START + timedelta(seconds=second)
     return found
+
+
+_TIME = re.compile(r"datetime\.datetime\(([\d, ]+), tzinfo=datetime\.timezone\.utc\)")
+_FAR_S = 2000  # longer ago than anything that the rule compares
+
+
+def _relative(text: str, now: datetime) -> str:
+    def ago(found: re.Match[str]) -> str:
+        parts = [int(part) for part in found[1].split(", ")] + [0, 0]
+        year, month, day, hour, minute, second, microsecond = parts[:7]
+        time = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)
+        return f"{max((now - time).total_seconds(), -_FAR_S):.6f}"
+
+    return _TIME.sub(ago, text)
 
 
 class Word(NamedTuple):
@@ -126,12 +140,15 @@ class Customer:
 
     :ivar address: None once deleted.
     :ivar word: what this customer said last, by the true order.
+    :ivar follows: the box was set by Mailchimp's side or by who shares the address, since then.
     """
 
     address: int | None
     box: bool | None
     word: Word | None = None
     said_s: int = 0
+    said_at: int | None = None
+    follows: bool = False
 
 
 @dataclass
@@ -195,8 +212,30 @@ class World:
         self.rejoined: set[int] = set()
         self.raced: set[int] = set()
         self.overwrote: set[int] = set()
+        self.hidden: set[int] = set()
         self.unsure: set[int] = set()
         self.breaches: list[str] = []
+
+    def key(self) -> str:
+        """Two worlds with the same key have the same future; times count from now."""
+        now = at(self.now_s)
+        parts = (
+            self.customers,
+            self.outbox,
+            self.records,
+            sorted(self.members.items()),
+            self.late,
+            self.rings,
+            self.work,
+            self.said,
+            self.left,
+            self.forgotten,
+            self.breaches,
+            self.raced,
+            self.overwrote,
+            sorted((a, sorted(vars(c).items())) for a, c in self.contacts.items()),
+        )
+        return _relative(repr(parts), now)
 
     # Time
 
@@ -226,6 +265,7 @@ class World:
             return
         self.turn += 1
         row.box, row.word, row.said_s = box, Word(box, self.turn), self.now_s
+        row.follows, row.said_at = False, row.address
         self.outbox.append((customer, box, self.host_now(), row.address))
 
     def edits(self, customer: int) -> None:
@@ -241,18 +281,25 @@ class World:
         if row.address is None or row.address == address:
             return
         self.turn += 1
-        if row.box is not None and (row.word is None or row.word.yes is not row.box):
+        if row.follows or (row.box is not None and row.word is None):
             # Overruled since by somebody else: what that is worth elsewhere, nobody can say.
             row.word = None
             if address is not None:
                 self.unsure.add(address)
         shared = any(o is not row and o.address == row.address for o in self.customers)
+        if row.word is not None and row.said_at not in (None, row.address):
+            self.unsure.add(
+                row.address
+            )  # carried in and out again: perhaps nobody ever saw it here
         if row.word is not None and not row.word.yes and shared:
             self._said(row.address, row.word)  # a no stays with the address
         elif row.word is not None and shared:
             self.unsure.add(row.address)  # a yes leaves; what the others had followed, stays
         elif not shared:
             self.left[row.address] = row.word
+            said = self.said[row.address]
+            if said is not None and said.yes:
+                self.said[row.address] = None  # nobody's any more: ours to unsubscribe
         row.address = address
         if address is not None:
             self._arrives(row, address)
@@ -260,7 +307,9 @@ class World:
 
     def _arrives(self, row: Customer, address: int) -> None:
         """At an address with a word of its own: of two at about the same time nobody knows the last."""
-        self.left[address] = None
+        left, self.left[address] = self.left[address], None
+        if left is not None and not left.yes and row.word is not None and row.word.turn is None:
+            self.unsure.add(address)  # a yes without a time, where somebody had said no
         others = [o for o in self.customers if o is not row and o.address == address]
         times = [o.said_s for o in others if o.word is not None] + [self.said_s[address]]
         if row.word is not None and any(abs(row.said_s - s) < 400 for s in times):
@@ -302,6 +351,7 @@ class World:
         if self.members.pop(address, None) is not None:
             self.turn += 1
             self.forgotten.add(address)
+            self._hides(address, Status.ABSENT)
             self.rings.append((address, Status.ABSENT))
 
     def retouches(self, address: int) -> None:
@@ -321,7 +371,16 @@ class World:
         self.members[address] = Mail(status, now, opted, barred, False)
         if status in (Status.SUBSCRIBED, Status.UNSUBSCRIBED):
             self._said(address, Word(status is Status.SUBSCRIBED, self.turn))
+        self._hides(address, status)
         self.rings.append((address, status))
+
+    def _hides(self, address: int, status: Status) -> None:
+        """A yes said at Mailchimp, and hidden there by somebody else before anybody could read it."""
+        if status in (Status.ARCHIVED, Status.CLEANED, Status.ABSENT):
+            if self.said[address] == self.word(address):
+                self.hidden.add(address)
+        else:
+            self.hidden.discard(address)
 
     def _said(self, address: int, word: Word) -> None:
         before = self.said[address]
@@ -434,8 +493,9 @@ class World:
 
     def absorbs(self) -> None:
         """Outbox and rings become contacts that are due: one transaction of a worker's."""
-        if self.work is None:
+        if self.work is None and self.outbox:
             self._absorb_outbox()
+        if self.work is None and self.rings:
             self._absorb_rings()
 
     def _absorb_outbox(self) -> None:
@@ -515,8 +575,13 @@ class World:
         for customer in self._owners(address):
             record = self.records[customer]
             if record.box is not value:
-                self.customers[customer].box = value
+                self._sets_box(customer, value)
                 record.box, record.decided_at = value, when
+
+    def _sets_box(self, customer: int, value: bool) -> None:
+        row = self.customers[customer]
+        row.follows = row.follows or row.box is not value
+        row.box = value
 
     def _orphan(self, address: int, said_no: bool) -> None:
         if said_no:
@@ -566,8 +631,8 @@ class World:
 
     # A worker's round
 
-    def _is_due(self, row: Contact) -> bool:
-        if row.due_at is None or row.due_at > self.host_now():
+    def _is_due(self, row: Contact, now: datetime) -> bool:
+        if row.due_at is None or row.due_at > now:
             return False
         no = row.wanted is False and row.moved and not self.machinery.lets_a_no_wait
         return no or not (self.paused or (self.daily and not row.look and not row.orphan))
@@ -600,7 +665,8 @@ class World:
 
     def _picks(self) -> None:
         self.absorbs()
-        due = [row for row in self.contacts.values() if self._is_due(row)]
+        now = self.host_now()
+        due = [row for row in self.contacts.values() if self._is_due(row, now)]
         if not due:
             return
         picked = [Contact(**vars(row)) for row in due]
@@ -721,7 +787,7 @@ class World:
             self._save(row)
             return
         for customer in self._owners(row.address):
-            self.customers[customer].box = value
+            self._sets_box(customer, value)
             self.records[customer].box, self.records[customer].decided_at = value, when
         row.wanted, row.wanted_at, row.decided_version = value, when, row.version
         if known is not None:
@@ -849,6 +915,7 @@ class World:
             return
         else:
             contacts.refuse(row, why, "", now)
+            row.asked_version = None if verb is Verb.ASK else row.asked_version
         self._save(row)
 
     def _next_alone(self) -> None:
@@ -892,13 +959,13 @@ class World:
     def _until_quiet(self) -> None:
         for _ in range(60):
             self.works()
-            if (
-                self.work is None
-                and not self.outbox
-                and not any(map(self._is_due, self.contacts.values()))
-            ):
+            if self.work is None and not self.outbox and not self._any_due():
                 return
         self.breaches.append("stuck: something is due again and again")
+
+    def _any_due(self) -> bool:
+        now = self.host_now()
+        return any(self._is_due(row, now) for row in self.contacts.values())
 
     def judge(self) -> list[str]:
         """S, L and C for every address; with what was noted on the way."""
@@ -919,8 +986,7 @@ class World:
             word = None
         if word is not None and not word.yes and status is Status.SUBSCRIBED:
             found.append(f"S {facts}")
-        # Said at Mailchimp, and hidden there by somebody else before anybody could read it.
-        hidden = word is not None and word == self.said[address] and status in _HIDING
+        hidden = word == self.said[address] and address in self.hidden
         if word is not None and word.yes and boxes and status not in MAILABLE:
             # A yes without a time never stands against a no of ours or of theirs.
             found_only = word.turn is None and status is Status.UNSUBSCRIBED

@@ -1,12 +1,15 @@
-"""Explores the reference model: millions of random histories, and all short ones.
+"""Explores the reference model: millions of random histories, and every short one.
 
-``python -m tests.model.search --histories N [--rejoin] [--seconds S]`` prints what it ran and what it
-found; a history is named by its seed, and ``--seed`` tells one again, act by act.
+``python -m tests.model.search --histories N [--rejoin]`` prints what it ran and what it found; a history
+is named by its seed, and ``--seed`` tells one again, act by act. ``--breadth SECONDS`` instead takes
+every act after every other, from one beginning, as deep as the time allows: two histories that come to
+the same state are one.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import random
 import sys
 import time
@@ -158,9 +161,96 @@ def explore(
         return number, [found for some in results for found in some]
 
 
+#: What may come next in the exhaustive search: no chance is left in it. One address, one customer.
+ACTS: dict[str, Callable[[World], None]] = {
+    "works": lambda w: w.works(),
+    "works, its answer lost": lambda w: w.works("lost"),
+    "works, its request late": lambda w: w.works("late"),
+    "works, told to wait": lambda w: w.works("refused"),
+    "ticked": lambda w: w.sets(0, True),
+    "unticked": lambda w: w.sets(0, False),
+    "subscribes": lambda w: w.subscribes(0),
+    "unsubscribes": lambda w: w.unsubscribes(0),
+    "confirms": lambda w: w.confirms(0),
+    "archived": lambda w: w.archives(0),
+    "late one lands": lambda w: w.lands(),
+    "worker dies": lambda w: w.dies(speaking=True),
+    "rings lost": lambda w: w.drops_rings(),
+    "a minute": lambda w: w.passes(60),
+    "a day": lambda w: w.passes(90_000),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breadth:
+    """What an exhaustive search came to.
+
+    :param depth: acts, of which every sequence was tried.
+    :param histories: sequences of at most that many acts that this stands for.
+    :param states: different states among them.
+    """
+
+    depth: int
+    histories: int
+    states: int
+    broken: list[tuple[tuple[str, ...], tuple[str, ...]]]
+
+
+def everything(seconds: float, *, box: bool | None, most: int = 99) -> Breadth:
+    """Every sequence of acts, each state once, until the time is up.
+
+    :param box: of the customer, before anybody looked.
+    """
+    start = World()
+    start.starts(0, 0, box)
+    known = {start.key()}
+    layer: list[tuple[World, tuple[str, ...]]] = [(start, ())]
+    broken: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    depth, ends_at = 0, time.monotonic() + seconds
+    while layer and depth < most:
+        following: list[tuple[World, tuple[str, ...]]] = []
+        for world, told in layer:
+            if time.monotonic() > ends_at:
+                return Breadth(
+                    depth=depth,
+                    histories=sum(len(ACTS) ** n for n in range(depth + 1)),
+                    states=len(known),
+                    broken=broken,
+                )
+            for name, act in ACTS.items():
+                reached = copy.deepcopy(world)
+                act(reached)
+                key = reached.key()
+                if key in known:
+                    continue
+                known.add(key)
+                following.append((reached, (*told, name)))
+                end = copy.deepcopy(reached)
+                end.calms_down(random.Random(0))
+                if (breaches := end.judge()) and not (end.raced or end.overwrote or end.rejoined):
+                    broken.append(((*told, name), tuple(breaches)))
+        layer, depth = following, depth + 1
+    histories = sum(len(ACTS) ** n for n in range(depth + 1))
+    return Breadth(depth=depth, histories=histories, states=len(known), broken=broken)
+
+
 def kinds(found: list[Broken]) -> Counter[str]:
     """The broken histories by promise and race."""
     return Counter(f"{one.breaches[0][:1]} {one.race}".strip() for one in found)
+
+
+def _tell_breadth(seconds: float) -> int:
+    wrong = 0
+    for box in (None, True):
+        found = everything(seconds / 2, box=box)
+        wrong += len(found.broken)
+        print(
+            f"box {box}: every sequence of {found.depth} of {len(ACTS)} acts "
+            f"({found.histories:,} histories, {found.states:,} states), {len(found.broken)} broken"
+        )
+        for told, breaches in found.broken[:5]:
+            print("  ", " > ".join(told), breaches)
+    return 1 if wrong else 0
 
 
 def main() -> int:
@@ -170,7 +260,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, help="tell this one history")
+    parser.add_argument("--breadth", type=float, metavar="SECONDS", help="every short history")
     asked = parser.parse_args()
+    if asked.breadth is not None:
+        return _tell_breadth(asked.breadth)
     if asked.seed is not None:
         told: list[str] = []
         broken = history(asked.seed, rejoin=asked.rejoin, told=told)
@@ -181,7 +274,7 @@ def main() -> int:
         asked.histories, rejoin=asked.rejoin, first_seed=asked.first, processes=asked.processes
     )
     passed_s = time.monotonic() - begin
-    for one in found[:200]:
+    for one in sorted(found, key=lambda one: one.race)[:20]:
         print(one)
     print(f"{number:,} histories in {passed_s:.0f} s, {len(found)} broken: {dict(kinds(found))}")
     return 1 if any(not one.race for one in found) else 0
