@@ -94,6 +94,7 @@ class Memory:
         None where only we had acted at Mailchimp.
     :param removed_at: ``last_changed`` in the answer to our own REMOVE; None if there was none.
     :param sent: verbs whose requests are open, or were lost and may have made what is seen.
+    :param opted_by_us: the opt-in that is seen has the very time that a lost request of ours carried.
     :param archived_seen_at: when they were last seen archived just as they are now, by the host's clock.
     :param revived: they were archived when last seen, and a lost UPSERT may have brought them back.
     :param asked: whether this very decision was already put to the person by an ASK.
@@ -105,6 +106,7 @@ class Memory:
     agreed_at: datetime | None = None
     removed_at: datetime | None = None
     sent: frozenset[Verb] = frozenset()
+    opted_by_us: bool = False
     archived_seen_at: datetime | None = None
     revived: bool = False
     asked: bool = False
@@ -229,7 +231,8 @@ def _host_says_no(host: Host, member: Member, memory: Memory) -> Outcome:
     if member.status is Status.UNSUBSCRIBED and ours:
         if Verb.REMOVE in memory.sent and memory.agreed is Agreed.ASKED and not host.moved:
             return _send(Verb.ASK, _WITHDRAWN)
-        if _opted_anew(member, memory) and not _later_than_opt_in(host, member):
+        anew = _opted_anew(member, memory) and not memory.opted_by_us
+        if anew and not _later_than_opt_in(host, member):
             return _ask(memory, "our request crossed a yes of the person's at Mailchimp")
         return Outcome(act=Act.AGREE, why="unsubscribed, as decided", agreed=Agreed.NO)
     return Outcome(act=Act.AGREE, why="not subscribed", agreed=Agreed.NO)
@@ -262,7 +265,7 @@ def _no_against_yes(host: Host, member: Member, memory: Memory) -> Outcome:
     if host.at is None or only_host_moved:
         return _send(Verb.REMOVE, "a no that Mailchimp doesn't have yet")
     ours = bool(memory.sent & {Verb.REJOIN, Verb.UPSERT})
-    if ours and (opted is None or _later(host.at, opted)):
+    if ours and (memory.opted_by_us or _later_than_opt_in(host, member)):
         return _send(Verb.REMOVE, "a no that our own late request crossed")
     if ours:  # even if they were asked before: that answer may be what is seen, or not
         return _send(

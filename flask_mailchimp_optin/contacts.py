@@ -38,6 +38,7 @@ _SETTLED = [
     "open_verb",
     "open_version",
     "open_at",
+    "open_opt_at",
     "late",
     "removed_at",
     "asked_version",
@@ -102,8 +103,9 @@ def member_of(read: MemberRead | None) -> Member:
 
 def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
     """What we remember of a contact, given what was just read."""
-    sent = {verb for verb, at in row.late if _explains(at, member)}
+    sent = {verb for verb, at, _ in row.late if _explains(at, member)}
     sent |= {row.open_verb} if row.open_verb else set()
+    opted = member.timestamp_opt
     return Memory(
         agreed=Agreed(row.agreed),
         subscribed_seen_at=row.subscribed_seen_at,
@@ -113,7 +115,9 @@ def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
         # An address change that may still land can make a member of the new address.
         sent=frozenset(Verb.UPSERT if verb == MOVE else Verb(verb) for verb in sent),
         archived_seen_at=row.seen_at if _archived_as_before(row, member) else None,
-        revived=row.seen_status == Status.ARCHIVED and any(v == Verb.UPSERT for v, _ in row.late),
+        revived=row.seen_status == Status.ARCHIVED
+        and any(v == Verb.UPSERT for v, _, _ in row.late),
+        opted_by_us=opted is not None and any(opted == ours for _, _, ours in row.late),
         asked=_asked(row, member, now),
     )
 
@@ -135,7 +139,7 @@ def _asked(row: Contact, member: Member, now: datetime) -> bool:
     """Whether this very decision was put to the person, as far as can be known."""
     if row.asked_version is None or row.asked_version != row.decided_version:
         return False
-    lost_at = max((at for verb, at in row.late if verb == Verb.ASK), default=None)
+    lost_at = max((at for verb, at, _ in row.late if verb == Verb.ASK), default=None)
     if lost_at is None or now < lost_at + LATE:
         return True
     # The answer to the question was lost. Unless it is seen to be open, nobody can tell "declined"
@@ -231,11 +235,11 @@ def saw(contact: Contact, member: Member, now: datetime) -> None:
         contact.removed_at = None  # whoever unsubscribes them next, it was not that REMOVE of ours
 
 
-def agree(contact: Contact, agreed: Agreed) -> None:
+def agree(contact: Contact, agreed: Agreed, now: datetime) -> None:
     """Both sides agree, or the person has been asked: this decision is settled."""
     again = (contact.agreed, contact.agreed_opt_at) == (agreed.value, contact.seen_opt_at)
-    if not again:  # as of the reading that showed it first
-        contact.agreed_at = contact.seen_at
+    if not again:
+        contact.agreed_at = now
     contact.agreed, contact.agreed_opt_at = agreed.value, contact.seen_opt_at
     contact.settled_version = contact.decided_version
     contact.attempts = 0
@@ -252,8 +256,8 @@ def finish(contact: Contact, now: datetime) -> None:
     """This version needs nothing more; only a request that may still land brings us back."""
     contact.acked_version = contact.version
     _set_aside(contact, now)
-    landing = landed_by(contact)
-    contact.look = landing is not None and now < landing
+    landing, as_of = landed_by(contact), contact.seen_at or now
+    contact.look = landing is not None and as_of < landing  # what was seen may be older than now
     contact.due_at = landing if contact.look else None
     if not contact.look:
         contact.late = ()
@@ -261,14 +265,18 @@ def finish(contact: Contact, now: datetime) -> None:
 
 def landed_by(contact: Contact) -> datetime | None:
     """When everything that was sent without a usable answer has landed, or never will."""
-    return max((at + LATE for _, at in contact.late), default=None)
+    return max((at + LATE for _, at, _ in contact.late), default=None)
 
 
-def intend(contact: Contact, verb: str, now: datetime) -> None:
-    """Written down before a request is sent, so that a crash can be told from silence."""
+def intend(contact: Contact, verb: str, now: datetime, opted: datetime | None = None) -> None:
+    """Written down before a request is sent, so that a crash can be told from silence.
+
+    :param opted: the opt-in time that the request carries.
+    """
     if contact.open_verb != verb:
         _set_aside(contact, now)
     contact.open_verb, contact.open_version, contact.open_at = verb, contact.version, now
+    contact.open_opt_at = opted
     contact.due_at = now  # whoever dies with the request open: somebody comes back for it
     if verb == Verb.ASK:
         contact.asked_version = contact.decided_version
@@ -281,7 +289,7 @@ def adopt(contact: Contact, now: datetime) -> None:
 
 def answered(contact: Contact) -> None:
     """The open request's answer is definite: it will not land once more."""
-    contact.open_verb = contact.open_version = contact.open_at = None
+    contact.open_verb = contact.open_version = contact.open_at = contact.open_opt_at = None
 
 
 def unsend(contact: Contact, due_at: datetime) -> None:
@@ -308,17 +316,26 @@ def look_again(contact: Contact, now: datetime) -> None:
 def _set_aside(contact: Contact, now: datetime) -> None:
     """From now on the open request is one that may land late: it is on its way by now, or never."""
     if contact.open_verb:
-        others = tuple((verb, at) for verb, at in contact.late if verb != contact.open_verb)
-        contact.late = (*others, (contact.open_verb, now))
+        request = (contact.open_verb, now, contact.open_opt_at)
+        others = [late for late in contact.late if late[::2] != request[::2]]
+        contact.late = (*others, request)
     answered(contact)
 
 
-def _late_read(text: str | None) -> tuple[tuple[str, datetime], ...]:
-    return tuple((verb, datetime.fromisoformat(at)) for verb, at in json.loads(text or "[]"))
+#: A request without a usable answer: verb, when it was given up, the opt-in time that it carried.
+Late = tuple[str, datetime, datetime | None]
 
 
-def _late_text(late: tuple[tuple[str, datetime], ...]) -> str | None:
-    return json.dumps([[verb, at.isoformat()] for verb, at in late]) if late else None
+def _late_read(text: str | None) -> tuple[Late, ...]:
+    time = datetime.fromisoformat
+    return tuple(
+        (v, time(at), time(opted) if opted else None) for v, at, opted in json.loads(text or "[]")
+    )
+
+
+def _late_text(late: tuple[Late, ...]) -> str | None:
+    rows = [[v, at.isoformat(), opted.isoformat() if opted else None] for v, at, opted in late]
+    return json.dumps(rows) if rows else None
 
 
 def refuse(contact: Contact, reason: str, text: str, now: datetime) -> None:

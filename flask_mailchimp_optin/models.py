@@ -149,7 +149,8 @@ def _audience() -> list[Any]:
         Column("subscribe_url", String(500), nullable=False),
         Column("stored_at", Time, nullable=False),
         Column("gone_at", Time),
-        Column("read_at", Time),  # start of the last complete reading of the members
+        Column("read_at", Time),  # start of the last complete reading of what changed
+        Column("read_in_full_at", Time),  # and of the last one of all members
         Column("webhook_id", String(40)),
         Column("webhook_url_hint", String(255)),
         Column("token_hash", String(64)),
@@ -212,10 +213,11 @@ def _contact() -> list[Any]:
         Column("seen_opt_at", Time),
         Column("seen_at", Time),
         Column("subscribed_seen_at", Time),
-        # Requests. `late`: those without a usable answer, which may still land: [[verb, when], ...].
+        # Requests. `late`: those without a usable answer, which may still land, as JSON.
         Column("open_verb", String(10)),
         Column("open_version", Integer),
         Column("open_at", Time),
+        Column("open_opt_at", Time),
         Column("late", Text),
         Column("removed_at", Time),
         Column("asked_version", Integer),

@@ -20,6 +20,9 @@ from .services import Services, Transaction
 _PAGE = 1000
 #: A daily reading starts this long before the last one began.
 _OVERLAP = timedelta(minutes=10)
+#: So often a daily reading is one of all members: who is gone for good is shown by no other, if its ring
+#: was lost.
+_IN_FULL_EVERY = timedelta(days=7)
 #: Of an audience, these members are read last; the others come all at once.
 _LAST = "archived"
 
@@ -79,9 +82,10 @@ def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> d
         )
     todo, in_full = [], []
     for row in rows:
-        read_at = utc(row.read_at)
+        read_at, all_read_at = utc(row.read_at), utc(row.read_in_full_at)
+        recent = all_read_at is not None and services.now() - all_read_at < _IN_FULL_EVERY
         since = None
-        if run.kind == "daily" and read_at is not None:
+        if run.kind == "daily" and read_at is not None and recent:
             since = (read_at - _OVERLAP).isoformat()
         else:
             in_full.append(row.id)
@@ -102,6 +106,7 @@ def _held(
         ids = table.c.id.in_(cursor["read"])
         tx.execute(update(table).where(ids).values(read_at=started))
         in_full = [id_ for id_ in cursor["in_full"] if id_ in cursor["read"]]
+        tx.execute(update(table).where(table.c.id.in_(in_full)).values(read_in_full_at=started))
         _mark_absent(tx, services, in_full, started)
     runs.next_phase(tx, services, run)
 

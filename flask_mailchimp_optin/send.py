@@ -7,6 +7,7 @@ none is looked into, and only what concerns the whole connection is raised.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from . import contacts, signals, verdicts
 from .client import BatchAnswer, Write
@@ -52,7 +53,8 @@ def _write_down(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     """Before each call, also of a batch that is halved: the lease holds, and the time is right."""
     now = here.services.now()
     for contact, verb in verbs:
-        contacts.intend(contact, verb, now)
+        opted = _opt_in(here, contact) if verb is Verb.UPSERT else None
+        contacts.intend(contact, verb, now, opted)
     here.save([contact for contact, _ in verbs])
 
 
@@ -86,16 +88,23 @@ def _both(first: BatchAnswer, second: BatchAnswer) -> BatchAnswer:
 def _write(here: Round, contact: Contact, verb: Verb) -> Write:
     if verb is Verb.REMOVE:
         return Write(address=contact.address, status="unsubscribed")
-    snapshot, status = here.snapshots.get(contact.pair), _status_if_new(here, contact)
+    snapshot, opted = here.snapshots.get(contact.pair), _opt_in(here, contact)
     fields = contacts.merge_fields(snapshot, contact.profile_tags) if snapshot else {}
-    opted = contact.wanted_at if contact.moved and status == Status.SUBSCRIBED else None
     return Write(
         address=contact.address,
-        status_if_new=status,
+        status_if_new=_status_if_new(here, contact),
         merge_fields=fields,
         tags=snapshot.tags if snapshot else (),
         timestamp_opt=opted.isoformat(timespec="seconds") if opted else None,
     )
+
+
+def _opt_in(here: Round, contact: Contact) -> datetime | None:
+    """The time of the yes, as evidence for Mailchimp: of a newcomer who need not confirm it."""
+    if not contact.moved or _status_if_new(here, contact) != Status.SUBSCRIBED:
+        return None
+    at: datetime | None = contact.wanted_at
+    return at.replace(microsecond=0) if at else None
 
 
 def _status_if_new(here: Round, contact: Contact) -> str:
@@ -207,11 +216,11 @@ def _set_status(here: Round, contact: Contact, verb: Verb) -> None:
     )
     if shown.status is not status:
         raise OutcomeUnknown(CUT_OFF)  # the answer is not this request's
+    contacts.saw(contact, shown, contact.open_at)
     contacts.answered(contact)
-    contacts.saw(contact, shown, now)
     agreed = Agreed.ASKED if verb is Verb.ASK else Agreed.YES
     why = f"asked to confirm by mail: {contact.why}" if verb is Verb.ASK else "subscribed again"
-    contacts.agree(contact, agreed)
+    contacts.agree(contact, agreed, now)
     contacts.finish(contact, now)
     here.note(contact, Outcome(act=Act.AGREE, why=why, agreed=agreed))
 

@@ -61,9 +61,10 @@ def take(
     )
     was, known_at = contact.agreed, here.read_at
     if answered:
-        known_at = now
+        known_at = contact.open_at  # what an answer shows may be as old as the question
         contacts.answered(contact)
-    contacts.saw(contact, member, known_at)
+    # A yes is newer than the archive only if it came after we knew of that.
+    contacts.saw(contact, member, now if member.status is Status.ARCHIVED else known_at)
     if outcome.act is Act.SEND and outcome.verb is not None:
         contact.why = outcome.why
         _plan(here, contact, outcome.verb)
@@ -79,7 +80,7 @@ def take(
 def _rest(here: Round, contact: Contact, member: Member, outcome: Outcome, was: str) -> None:
     now = here.services.now()
     if outcome.act is Act.AGREE or outcome.agreed is Agreed.ASKED:
-        contacts.agree(contact, outcome.agreed)
+        contacts.agree(contact, outcome.agreed, now)
     if outcome.act is Act.UNREACHABLE and contact.wanted:
         reason = "archived" if member.status is Status.ARCHIVED else "bounced"
         contacts.refuse(contact, reason, _UNREACHABLE[reason], now)
@@ -133,7 +134,7 @@ def _follow(here: Round, contact: Contact, member: Member, outcome: Outcome) -> 
         here.lease.hold(tx, here.services)
         follow(tx, here.services, contact, value, known_at, facts)
         contact.wanted, contact.decided_version = value, contact.version
-        contacts.agree(contact, outcome.agreed)
+        contacts.agree(contact, outcome.agreed, here.services.now())
         contacts.forgive(contact)
         contacts.finish(contact, here.services.now())
         contacts.save(tx, here.services, [contact])

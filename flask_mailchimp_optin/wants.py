@@ -117,6 +117,8 @@ class Wants:
         old_address: str | None,
     ) -> None:
         wanted, at = decided
+        if wanted is False and row.wanted is False and at and row.wanted_at and at < row.wanted_at:
+            at = row.wanted_at  # an older no of somebody who came to the address adds nothing
         new_decision = (wanted, at) != (row.wanted, row.wanted_at) and wanted is not None
         profile = self.profiles.get(row.pair)
         other_profile = bool(wanted and profile and profile != row.profile)

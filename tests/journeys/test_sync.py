@@ -299,3 +299,20 @@ def test_a_daily_reading_that_was_not_whole_is_made_up_for_by_the_next(
     connected.clock.turn(days=1)
     connected.work()
     assert connected.box(ada) is False
+
+
+def test_a_daily_sync_reads_all_members_once_a_week_and_finds_who_is_gone_for_good(
+    connected: Host,
+) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.sandbox.drop_rings(1)
+    connected.sandbox.delete_permanently(connected.list_id, "ada@example.com")
+    for _ in range(8):
+        connected.clock.turn(days=1)
+        connected.work()
+    connected.clock.turn(minutes=5)
+    connected.work()
+    assert (connected.box(ada), connected.state(ada)) == (True, "refused")
+    full = [c for c in connected.calls("GET", "/members") if "since_last_changed" not in c.query]
+    assert len([c for c in full if c.path.endswith("/members")]) == 2 * 2  # the archived apart

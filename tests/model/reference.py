@@ -209,6 +209,7 @@ class World:
         self.said_s = dict.fromkeys(ADDRESSES, -100_000)
         self.left: dict[int, Word | None] = dict.fromkeys(ADDRESSES)
         self.archived_turn: dict[int, int] = {}
+        self.ticked_turn = dict.fromkeys(ADDRESSES, 0)
         self.rejoined: set[int] = set()
         self.raced: set[int] = set()
         self.overwrote: set[int] = set()
@@ -266,6 +267,8 @@ class World:
         self.turn += 1
         row.box, row.word, row.said_s = box, Word(box, self.turn), self.now_s
         row.follows, row.said_at = False, row.address
+        if box:
+            self.ticked_turn[row.address] = self.turn
         self.outbox.append((customer, box, self.host_now(), row.address))
 
     def edits(self, customer: int) -> None:
@@ -291,6 +294,9 @@ class World:
             self.unsure.add(
                 row.address
             )  # carried in and out again: perhaps nobody ever saw it here
+        others = [o for o in self.customers if o is not row and o.address == row.address]
+        if any(o.word is None or o.word.turn is None for o in others):
+            self.unsure.add(row.address)
         if row.word is not None and not row.word.yes and shared:
             self._said(row.address, row.word)  # a no stays with the address
         elif row.word is not None and shared:
@@ -303,13 +309,15 @@ class World:
         row.address = address
         if address is not None:
             self._arrives(row, address)
+            if row.box:
+                self.ticked_turn[address] = self.turn
         self.outbox.append((customer, None, self.host_now(), None))
 
     def _arrives(self, row: Customer, address: int) -> None:
         """At an address with a word of its own: of two at about the same time nobody knows the last."""
         left, self.left[address] = self.left[address], None
-        if left is not None and not left.yes and row.word is not None and row.word.turn is None:
-            self.unsure.add(address)  # a yes without a time, where somebody had said no
+        if left is not None and not left.yes:
+            self.unsure.add(address)  # perhaps nobody has looked at that no yet: then it stays
         others = [o for o in self.customers if o is not row and o.address == address]
         times = [o.said_s for o in others if o.word is not None] + [self.said_s[address]]
         if row.word is not None and any(abs(row.said_s - s) < 400 for s in times):
@@ -379,7 +387,7 @@ class World:
         if status in (Status.ARCHIVED, Status.CLEANED, Status.ABSENT):
             if self.said[address] == self.word(address):
                 self.hidden.add(address)
-        else:
+        elif status is not Status.PENDING:
             self.hidden.discard(address)
 
     def _said(self, address: int, word: Word) -> None:
@@ -429,8 +437,7 @@ class World:
 
     def _brought_back(self, request: Request) -> None:
         address = request.address
-        word = self.word(address)
-        newer = word is not None and word.yes and (word.turn or 0) > self.archived_turn[address]
+        newer = self.ticked_turn[address] > self.archived_turn[address]
         if not newer and request.seen != Status.ARCHIVED and not self.machinery.revives_blindly:
             self.raced.add(address)  # archived in the moment between our reading and our request
         elif not newer:
@@ -559,6 +566,8 @@ class World:
         if wanted is None and address not in self.contacts:
             return
         row = self._contact(address)
+        if wanted is False and row.wanted is False and when and row.wanted_at:
+            when = max(when, row.wanted_at)
         new = wanted is not None and (wanted, when) != (row.wanted, row.wanted_at)
         lapsed = wanted is None and row.wanted is True
         row.version, row.orphan, row.due_at = row.version + 1, None, self.host_now()
@@ -737,9 +746,9 @@ class World:
         )
         known_at = work.read_at
         if answered:
-            known_at = now
+            known_at = row.open_at
             contacts.answered(row)
-        contacts.saw(row, member, known_at)
+        contacts.saw(row, member, now if member.status is Status.ARCHIVED else known_at)
         if outcome.act is Act.SEND:
             self._plans(work, row, outcome, answered)
         elif outcome.act is Act.BOX:
@@ -756,7 +765,7 @@ class World:
 
     def _rests(self, work: Work, row: Contact, outcome: Outcome, *, made_by_us: bool) -> None:
         if outcome.act is Act.AGREE or outcome.agreed is Agreed.ASKED:
-            contacts.agree(row, outcome.agreed)
+            contacts.agree(row, outcome.agreed, self.host_now())
         if made_by_us:
             row.agreed_at = None
         contacts.finish(row, self.host_now())
@@ -792,7 +801,7 @@ class World:
         row.wanted, row.wanted_at, row.decided_version = value, when, row.version
         if known is not None:
             known.wanted, known.wanted_at, known.decided_version = value, when, row.version
-        contacts.agree(row, outcome.agreed)
+        contacts.agree(row, outcome.agreed, self.host_now())
         contacts.forgive(row)
         contacts.finish(row, self.host_now())
         self._save(row)
@@ -800,7 +809,8 @@ class World:
     def _writes_down(self, work: Work) -> None:
         work.verbs = [(row, verb) for row, verb in work.verbs if not self._overtaken(row)]
         for row, verb in work.verbs:
-            contacts.intend(row, verb, self.host_now())
+            opted = self._request(row, verb).opted if verb is Verb.UPSERT else None
+            contacts.intend(row, verb, self.host_now(), opted)
             if self.machinery.acknowledges_before_sending:
                 row.acked_version, row.settled_version = row.version, row.decided_version
                 row.due_at, row.open_verb = None, None
@@ -886,9 +896,9 @@ class World:
             contacts.answered(row)
             self._forgets(row)
         elif verb in (Verb.ASK, Verb.REJOIN):
+            contacts.saw(row, answer, row.open_at)
             contacts.answered(row)
-            contacts.saw(row, answer, now)
-            contacts.agree(row, Agreed.ASKED if verb is Verb.ASK else Agreed.YES)
+            contacts.agree(row, Agreed.ASKED if verb is Verb.ASK else Agreed.YES, now)
             contacts.finish(row, now)
             self._save(row)
         elif verb is Verb.REMOVE and answer.status in MAILABLE:
@@ -1018,6 +1028,7 @@ _BLANK: dict[str, Any] = {
     "open_verb": None,
     "open_version": None,
     "open_at": None,
+    "open_opt_at": None,
     "late": (),
     "removed_at": None,
     "asked_version": None,

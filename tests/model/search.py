@@ -133,7 +133,7 @@ def _summary(world: World) -> str:
     members = {a: f"{m.status.value}" for a, m in world.members.items()}
     rows = {
         a: f"wants {r.wanted} v{r.decided_version}/{r.settled_version} {r.agreed} "
-        f"open {r.open_verb} late {[v for v, _ in r.late]} {r.refusal or ''}"
+        f"open {r.open_verb} late {[v for v, _, _ in r.late]} {r.refusal or ''}"
         for a, r in world.contacts.items()
     }
     boxes = [(c.address, c.box) for c in world.customers]

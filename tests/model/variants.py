@@ -86,7 +86,9 @@ def acknowledged_before_sent(patch: Patch) -> None:
         for contact, verb in verbs:
             sent = contacts.Contact(**vars(contact))
             contacts.answered(sent)
-            contacts.agree(sent, Agreed.NO if verb is Verb.REMOVE else Agreed.YES)
+            contacts.agree(
+                sent, Agreed.NO if verb is Verb.REMOVE else Agreed.YES, here.services.now()
+            )
             contacts.finish(sent, here.services.now())
             here.save([sent])
 
@@ -112,7 +114,7 @@ def no_look_after_an_unknown_answer(patch: Patch) -> None:
 
     def lost(contact: contacts.Contact, now: datetime) -> None:
         contacts.answered(contact)
-        contacts.agree(contact, Agreed.YES if contact.wanted else Agreed.NO)
+        contacts.agree(contact, Agreed.YES if contact.wanted else Agreed.NO, now)
         contacts.finish(contact, now)
 
     patch.setattr(contacts, "lose", lost)

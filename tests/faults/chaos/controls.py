@@ -41,8 +41,8 @@ class Control:
 def _acknowledged_before_it_is_sent() -> None:
     original = contacts.intend
 
-    def intend(contact: Contact, verb: str, now: datetime) -> None:
-        original(contact, verb, now)
+    def intend(contact: Contact, verb: str, now: datetime, opted: datetime | None = None) -> None:
+        original(contact, verb, now, opted)
         contact.acked_version, contact.due_at = contact.version, None
 
     contacts.intend = intend

@@ -259,7 +259,10 @@ class Sweep:
         expected = course.final if there else course.untouched
         now = outcome(self.house)
         # What lands late may end otherwise, as long as the promises hold.
-        if not late and (now.boxes, now.statuses) != (expected.boxes, expected.statuses):
+        as_expected = now.boxes == expected.boxes and _as_good(
+            now.statuses, expected.statuses, asked=course.scenario.afterwards is not None
+        )
+        if not late and not as_expected:
             verdict.wrong.append(f"{now} instead of {expected}")
         verdict.stuck += sorted(now.left_over - expected.left_over)
         for breach in self.host.breaches():
@@ -267,3 +270,26 @@ class Sweep:
                 continue  # a REJOIN that landed late: no client can rule that out
             words = verdict.lost if breach.promise == "L" else verdict.wrong
             words.append(f"{breach.promise}: {breach.text}")
+
+
+def _as_good(
+    now: dict[str, list[tuple[str, str]]],
+    expected: dict[str, list[tuple[str, str]]],
+    *,
+    asked: bool,
+) -> bool:
+    """Whether Mailchimp ends as it does undisturbed.
+
+    :param asked: a question will do instead: who changes their mind after a request whose answer
+        nobody heard is asked, for it can't be told any more that only we had unsubscribed them.
+    """
+    if not asked:
+        return now == expected
+    return now.keys() == expected.keys() and all(
+        len(now[name]) == len(expected[name])
+        and all(
+            there == wanted or (there == (wanted[0], "pending") and wanted[1] == "subscribed")
+            for there, wanted in zip(now[name], expected[name], strict=True)
+        )
+        for name in expected
+    )
