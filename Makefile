@@ -10,7 +10,7 @@ DOCS := $(VENV)/.installed-docs
 MUTANTS := $(VENV)/.installed-mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-browser soak machine pictures lint format types mutants docs bench clean chaos
+.PHONY: help demo demo-check test test-browser soak model machine pictures lint format types mutants docs bench clean chaos
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,6 +26,11 @@ test: $(DEV)  ## Run the tests
 
 test-browser: $(DEV)  ## Run the tests that drive /usr/bin/chromium
 	$(BIN)/python -m pytest -m browser
+
+model: $(DEV)  ## Try millions of histories of a model of both sides, and every short one (HISTORIES=20000000, FIRST=)
+	$(BIN)/python -m tests.model.search --breadth 60
+	$(BIN)/python -m tests.model.search --histories $(or $(HISTORIES),20000000) --first $(or $(FIRST),0)
+	$(BIN)/python -m tests.model.search --rejoin --histories 1000000 --first $(or $(FIRST),0)
 
 machine: $(DEV)  ## Run a state machine against the real code (STEPS=100000, SEED=, TEST_DATABASE_URL=)
 	MODEL_STEPS=$(or $(STEPS),100000) MODEL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -s tests/model/test_machine.py
