@@ -241,7 +241,7 @@ def test_at_every_exchange_of_a_working_worker_redis_is(stage: Stage, what: str)
     while _harmed(stage, what, first + points * step):
         points += 1
     print(f"{what}: {points} points, {stage.ended} workers ended")
-    assert points >= 2
+    assert points >= 1
 
 
 def _harmed(stage: Stage, what: str, exchange: int) -> bool:

@@ -893,6 +893,7 @@ class World:
         if isinstance(answer, str):
             self._refused(row, verb, answer)
         elif row.orphan:
+            self.hidden.add(row.address)  # nobody's member: ours to unsubscribe
             contacts.answered(row)
             self._forgets(row)
         elif verb in (Verb.ASK, Verb.REJOIN):
