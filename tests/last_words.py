@@ -130,6 +130,10 @@ class LastWords:
         customer.words |= customer.before_raw or frozenset()
         self._left.setdefault(place, {})[key] = customer.words
         customer.place = None
+        nos = frozenset(word for word in shared if word is not None and not word[0])
+        for other in self.owners(place) if nos else []:  # a no stays with the address
+            words = self.customers[other].words
+            self.customers[other].words = shared if nos == shared else words | nos
         if not self.owners(place):
             # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.
             self._mailchimp[place] = self._mailchimp.get(place, SILENT) | {(False, at)}
