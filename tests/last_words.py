@@ -106,6 +106,7 @@ class LastWords:
             # yes comes before anybody looked.
             if key in of and customer.place is not None and place[1] == customer.place[1]:
                 of[key] = of[key] | {(True, at)} if yes else frozenset({(False, at)})
+        self._share(customer, yes, at, raw=raw)
         if not raw:
             customer.words, customer.before_raw = frozenset({(yes, at)}), None
             return
@@ -115,6 +116,15 @@ class LastWords:
         if unseen or earlier is not None:  # it may look like no change, or like a row's first box
             customer.words |= before | {(True, None) if yes else None}
         customer.before_raw = before
+
+    def _share(self, customer: _Customer, yes: bool, at: datetime, *, raw: bool) -> None:
+        """Who shares the address shares its decisions: a no surely, a yes if it stays until seen."""
+        if customer.place is None:
+            return
+        said = frozenset({(yes, at), (yes, WHEN_FOUND)} if raw else {(yes, at)})
+        for mate in (self.customers[key] for key in self.owners(customer.place)):
+            if mate is not customer:
+                mate.words = said if not (yes or raw) else mate.words | said
 
     def _leave(self, key: int, row: Row | None, at: datetime) -> None:
         """Out of a place: the word goes along, if it is sure that it was theirs."""
@@ -130,10 +140,6 @@ class LastWords:
         customer.words |= customer.before_raw or frozenset()
         self._left.setdefault(place, {})[key] = customer.words
         customer.place = None
-        nos = frozenset(word for word in shared if word is not None and not word[0])
-        for other in self.owners(place) if nos else []:  # a no stays with the address
-            words = self.customers[other].words
-            self.customers[other].words = shared if nos == shared else words | nos
         if not self.owners(place):
             # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.
             self._mailchimp[place] = self._mailchimp.get(place, SILENT) | {(False, at)}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin import jobs, lease
+from flask_mailchimp_optin import client, drain, jobs, lease, send
 from flask_mailchimp_optin.errors import LeaseLost
 from flask_mailchimp_optin.testing import run_jobs
 from tests.faults.journeys import JOURNEYS, Scene
@@ -214,3 +216,27 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_worker_stopped_between_writing_down_and_sending_sends_nothing_when_it_goes_on(
+    connected: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = connected.add(wants_news=True)
+    written_down = send._write_down
+
+    def then_stands_still(*args: Any) -> None:
+        written_down(*args)
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600)
+        monkeypatch.setattr(client, "time", later)
+
+    monkeypatch.setattr(send, "_write_down", then_stands_still)
+    with connected.app.app_context():
+        for _ in range(2):  # the outbox; the contact
+            drain.drain(connected.services, 1, "held up", budget_s=0.0)
+    assert connected.calls("POST", "skip_merge_validation") == []
+    (contact,) = connected.rows("contact")
+    assert contact.open_verb == "upsert"
+    monkeypatch.undo()
+    connected.clock.turn(minutes=1)
+    connected.work()
+    assert (connected.status("ada@example.com"), connected.box(ada)) == ("subscribed", True)
