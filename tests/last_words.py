@@ -118,13 +118,13 @@ class LastWords:
         customer.before_raw = before
 
     def _share(self, customer: _Customer, yes: bool, at: datetime, *, raw: bool) -> None:
-        """Who shares the address shares its decisions: a no surely, a yes if it stays until seen."""
+        """Who shares the address shares its decisions, if whoever said it is there until seen."""
         if customer.place is None:
             return
         said = frozenset({(yes, at), (yes, WHEN_FOUND)} if raw else {(yes, at)})
         for mate in (self.customers[key] for key in self.owners(customer.place)):
             if mate is not customer:
-                mate.words = said if not (yes or raw) else mate.words | said
+                mate.words |= said
 
     def _leave(self, key: int, row: Row | None, at: datetime) -> None:
         """Out of a place: the word goes along, if it is sure that it was theirs."""
