@@ -224,14 +224,17 @@ def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
 # What a reading, an answer or a refusal leaves behind
 
 
-def saw(contact: Contact, member: Member, now: datetime) -> None:
-    """Remember what Mailchimp showed just now."""
+def saw(contact: Contact, member: Member, at: datetime) -> None:
+    """Remember what Mailchimp showed.
+
+    :param at: by the host's clock; nothing that was shown is newer.
+    """
     contact.seen_status = member.status.value
     contact.seen_changed_at = member.last_changed
     contact.seen_opt_at = member.timestamp_opt
-    contact.seen_at = now
+    contact.seen_at = at
     if member.status is Status.SUBSCRIBED:
-        contact.subscribed_seen_at = now
+        contact.subscribed_seen_at = at
         contact.removed_at = None  # whoever unsubscribes them next, it was not that REMOVE of ours
 
 

@@ -125,10 +125,8 @@ class Machinery:
     overwrites_a_changed_box: bool = False
     ignores_the_outbox: bool = False
     revives_blindly: bool = False
-    lets_a_no_wait: bool = False
     takes_a_found_yes_for_a_decision: bool = False
     one_customer_decides: bool = False
-    forgets_the_orphans: bool = False
 
 
 GOOD = Machinery()
@@ -596,8 +594,7 @@ class World:
         if said_no:
             self._contact(address)
         row = self.contacts.get(address)
-        if row is None or self.machinery.forgets_the_orphans:
-            self.contacts.pop(address, None)
+        if row is None:
             return
         unsettled_no = row.wanted is False and row.moved
         unknown = row.agreed == Agreed.NOTHING and not row.open_verb and not row.late
@@ -643,7 +640,7 @@ class World:
     def _is_due(self, row: Contact, now: datetime) -> bool:
         if row.due_at is None or row.due_at > now:
             return False
-        no = row.wanted is False and row.moved and not self.machinery.lets_a_no_wait
+        no = row.wanted is False and row.moved
         return no or not (self.paused or (self.daily and not row.look and not row.orphan))
 
     def works(self, fault: str = "") -> None:
