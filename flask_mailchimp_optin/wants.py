@@ -177,12 +177,13 @@ class Wants:
                 table.c.wanted.is_(True),
                 ~owned.exists(),
             )
-            .values(
-                wanted=False,
-                wanted_at=now,
-                version=table.c.version + 1,
-                decided_version=table.c.version + 1,
-                due_at=now,
+            # In this order: MySQL lets an assignment see what those before it have written.
+            .ordered_values(
+                (table.c.decided_version, table.c.version + 1),
+                (table.c.version, table.c.version + 1),
+                (table.c.wanted, False),
+                (table.c.wanted_at, now),
+                (table.c.due_at, now),
             )
         )
 
