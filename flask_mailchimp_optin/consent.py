@@ -227,7 +227,9 @@ def _host_says_no(host: Host, member: Member, memory: Memory) -> Outcome:
         return _no_against_question(host, member, memory)
     if member.status is Status.SUBSCRIBED:
         return _no_against_yes(host, member, memory)
-    ours = Verb.REMOVE in memory.sent or _only_we_removed(member, memory)
+    # Until the no is settled, whatever changed them since our REMOVE does not make it somebody else's.
+    answered = memory.removed_at is not None and host.moved
+    ours = answered or Verb.REMOVE in memory.sent or _only_we_removed(member, memory)
     if member.status is Status.UNSUBSCRIBED and ours:
         if Verb.REMOVE in memory.sent and memory.agreed is Agreed.ASKED and not host.moved:
             return _send(Verb.ASK, _WITHDRAWN)

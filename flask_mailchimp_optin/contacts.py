@@ -266,6 +266,17 @@ def finish(contact: Contact, now: datetime) -> None:
         contact.late = ()
 
 
+def parted(contact: Contact, landing: datetime) -> None:
+    """The member left with the last owner; the row stays for what was sent before and may still land.
+
+    Whoever comes to the address is new there: nothing is agreed with them.
+    """
+    contact.agreed = Agreed.NOTHING.value
+    contact.agreed_opt_at = contact.agreed_at = contact.subscribed_seen_at = None
+    contact.settled_version = contact.decided_version - 1
+    contact.due_at = landing
+
+
 def landed_by(contact: Contact) -> datetime | None:
     """When everything that was sent without a usable answer has landed, or never will."""
     return max((at + LATE for _, at, _ in contact.late), default=None)

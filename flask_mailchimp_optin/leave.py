@@ -85,7 +85,8 @@ def part(here: Round, contact: Contact) -> None:
         contact.orphan = None
         here.save([contact])
         return
-    contacts.intend(contact, Verb.REMOVE, here.services.now())
+    begin = here.services.now()
+    contacts.intend(contact, Verb.REMOVE, begin)
     here.save([contact])
     try:
         try:
@@ -99,10 +100,10 @@ def part(here: Round, contact: Contact) -> None:
         return
     contacts.answered(contact)
     landing = contacts.landed_by(contact)
-    if landing is None or landing <= here.services.now():
+    if landing is None or landing <= begin:  # what was seen may be as old as that
         here.services.transact(lambda tx: here.forget(tx, contact))
         return
-    contact.due_at = landing  # what was sent before may still make them a member
+    contacts.parted(contact, landing)
     here.save([contact])
 
 

@@ -272,6 +272,10 @@ def test_a_removal_that_crossed_a_new_opt_in_is_asked_about(
         assert outcome == Outcome(act=Act.AGREE, why=why, agreed=Agreed.NO)
     undated, anew = replace(UNTICKED, at=None), opted is not None and opted != before
     assert decide(undated, there, memory).verb is (Verb.ASK if anew else None)
+    # Its answer came, and the member was edited since: it is still ours until the no is settled.
+    answered = replace(memory, sent=frozenset(), removed_at=NOON - TICK)
+    assert decide(UNTICKED, there, answered) == outcome
+    assert decide(replace(UNTICKED, moved=False), there, answered).why == "not subscribed"
     # Without that request, it is simply what both sides say.
     assert decide(UNTICKED, there, replace(memory, sent=frozenset())).why == "not subscribed"
 

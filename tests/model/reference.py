@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from flask_mailchimp_optin import contacts
@@ -51,6 +52,11 @@ def at(second: int) -> datetime:
     if found is None:
         found = _SECONDS[second] = _START + timedelta(seconds=second)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _moment(second: int, turn: int) -> datetime:
+    return at(second) + timedelta(microseconds=turn)
 
 
 _TIME = re.compile(r"datetime\.datetime\(([\d, ]+), tzinfo=datetime\.timezone\.utc\)")
@@ -89,6 +95,7 @@ class Request(NamedTuple):
 
     :param opted: the time of the yes that an UPSERT carries.
     :param seen: what the member was when we looked, a moment before.
+    :param nobodys: no customer has the address any more.
     """
 
     address: int
@@ -96,6 +103,7 @@ class Request(NamedTuple):
     if_new: Status
     opted: datetime | None
     seen: str | None
+    nobodys: bool
 
 
 class Late(NamedTuple):
@@ -240,7 +248,7 @@ class World:
 
     def host_now(self) -> datetime:
         """By the host's clock; a microsecond a turn, so that no two decisions are equally late."""
-        return at(self.now_s + self.host_off_s) + timedelta(microseconds=self.turn)
+        return _moment(self.now_s + self.host_off_s, self.turn)
 
     def mailchimp_now(self) -> datetime:
         return at(self.now_s + self.mailchimp_off_s)
@@ -447,6 +455,8 @@ class World:
             return "forgotten"
         if member is None or member.status in MAILABLE:
             self._set(request.address, Status.UNSUBSCRIBED)
+            if request.nobodys:
+                self.hidden.add(request.address)  # nobody's member: ours to unsubscribe
         return None
 
     def _ask(self, request: Request) -> str | None:
@@ -720,16 +730,17 @@ class World:
         if work.shown[row.address].status in MAILABLE:
             work.verbs.append((row, Verb.REMOVE))
             return
-        self._forgets(row)
+        self._forgets(row, work.read_at)
 
-    def _forgets(self, row: Contact) -> None:
+    def _forgets(self, row: Contact, as_of: datetime) -> None:
+        """Nothing that was sent before can make them a member any more, as of a time."""
         known, landing = self.contacts.get(row.address), contacts.landed_by(row)
         if known is None or known.version != row.version:
             return
-        if landing is None or landing <= self.host_now():
+        if landing is None or landing <= as_of:
             del self.contacts[row.address]
             return
-        row.due_at = landing
+        contacts.parted(row, landing)
         self._save(row)
 
     def _takes(self, work: Work, row: Contact, member: Member, *, answered: bool) -> Outcome:
@@ -827,7 +838,7 @@ class World:
         opted = row.wanted_at if row.moved and if_new is Status.SUBSCRIBED else None
         if opted is not None:
             opted = opted.replace(microsecond=0)
-        return Request(row.address, verb, if_new, opted, row.seen_status)
+        return Request(row.address, verb, if_new, opted, row.seen_status, row.orphan is not None)
 
     def _sends(self, fault: str) -> None:
         work = self.work
@@ -890,9 +901,9 @@ class World:
         if isinstance(answer, str):
             self._refused(row, verb, answer)
         elif row.orphan:
-            self.hidden.add(row.address)  # nobody's member: ours to unsubscribe
+            as_of = row.open_at
             contacts.answered(row)
-            self._forgets(row)
+            self._forgets(row, as_of)
         elif verb in (Verb.ASK, Verb.REJOIN):
             contacts.saw(row, answer, row.open_at)
             contacts.answered(row)
@@ -919,7 +930,7 @@ class World:
         if verb is Verb.REJOIN and self.work is not None:
             self.work.alone.append((row, Verb.ASK))  # Mailchimp knows better who left
         elif row.orphan:
-            self._forgets(row)
+            self._forgets(row, now)
             return
         else:
             contacts.refuse(row, why, "", now)

@@ -75,7 +75,7 @@ def _explains_nothing(host: Host, member: Member, memory: Memory, **policy: bool
 
 def _forgets_opt_ins(host: Host, member: Member, memory: Memory, **policy: bool) -> Outcome:
     """Who left and came back is not told from who stayed."""
-    return decide(host, member, replace(memory, opted_at=None), **policy)
+    return decide(host, member, replace(memory, opted_at=member.timestamp_opt), **policy)
 
 
 def _counts_from_now(host: Host, member: Member, memory: Memory, **policy: bool) -> Outcome:
