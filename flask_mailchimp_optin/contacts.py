@@ -57,7 +57,9 @@ _SETTLED = [
 class Contact(SimpleNamespace):
     """One contact row as it was read, with aware times; changed in memory, then saved."""
 
-    why = ""  # what the rule last said of it; not stored
+    # Not stored: what the rule last said of it, and as of when what was seen is known.
+    why = ""
+    as_of: datetime | None = None
 
     if TYPE_CHECKING:
 
@@ -224,15 +226,17 @@ def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
 # What a reading, an answer or a refusal leaves behind
 
 
-def saw(contact: Contact, member: Member, at: datetime) -> None:
+def saw(contact: Contact, member: Member, at: datetime, now: datetime) -> None:
     """Remember what Mailchimp showed.
 
-    :param at: by the host's clock; nothing that was shown is newer.
+    :param at: by the host's clock; what was shown may be as old as that.
+    :param now: it is not newer than this; a yes is newer than the archive only if it came after that.
     """
     contact.seen_status = member.status.value
     contact.seen_changed_at = member.last_changed
     contact.seen_opt_at = member.timestamp_opt
-    contact.seen_at = at
+    contact.seen_at = now if member.status is Status.ARCHIVED else at
+    contact.as_of = at
     if member.status is Status.SUBSCRIBED:
         contact.subscribed_seen_at = at
         contact.removed_at = None  # whoever unsubscribes them next, it was not that REMOVE of ours
@@ -259,7 +263,7 @@ def finish(contact: Contact, now: datetime) -> None:
     """This version needs nothing more; only a request that may still land brings us back."""
     contact.acked_version = contact.version
     _set_aside(contact, now)
-    landing, as_of = landed_by(contact), contact.seen_at or now
+    landing, as_of = landed_by(contact), contact.as_of or contact.seen_at or now
     contact.look = landing is not None and as_of < landing  # what was seen may be older than now
     contact.due_at = landing if contact.look else None
     if not contact.look:

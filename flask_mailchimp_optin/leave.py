@@ -61,7 +61,7 @@ def _moved(here: Round, contact: Contact, old: Contact, shown: Member) -> None:
     contact.agreed, contact.agreed_opt_at = old.agreed, old.agreed_opt_at
     contact.agreed_at = old.agreed_at
     contact.profile, contact.profile_tags = None, old.profile_tags
-    contacts.saw(contact, shown, now)
+    contacts.saw(contact, shown, now, now)
     contact.look, contact.moved_from = True, None
     landing = contacts.landed_by(old)
     if landing is None or landing <= now:

@@ -156,7 +156,7 @@ def _remember(
         if contact.late or contact.open_verb:
             contact.look = True  # what was seen before tells who made the change: the rule needs it
         else:
-            contacts.saw(contact, read, now)
+            contacts.saw(contact, read, now, now)
         changed.append(contact)
     contacts.save(tx, services, changed)
 

@@ -216,7 +216,7 @@ def _set_status(here: Round, contact: Contact, verb: Verb) -> None:
     )
     if shown.status is not status:
         raise OutcomeUnknown(CUT_OFF)  # the answer is not this request's
-    contacts.saw(contact, shown, contact.open_at)
+    contacts.saw(contact, shown, contact.open_at, now)
     contacts.answered(contact)
     agreed = Agreed.ASKED if verb is Verb.ASK else Agreed.YES
     why = f"asked to confirm by mail: {contact.why}" if verb is Verb.ASK else "subscribed again"

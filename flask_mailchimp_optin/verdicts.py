@@ -63,8 +63,7 @@ def take(
     if answered:
         known_at = contact.open_at  # what an answer shows may be as old as the question
         contacts.answered(contact)
-    # A yes is newer than the archive only if it came after we knew of that.
-    contacts.saw(contact, member, now if member.status is Status.ARCHIVED else known_at)
+    contacts.saw(contact, member, known_at, now)
     if outcome.act is Act.SEND and outcome.verb is not None:
         contact.why = outcome.why
         _plan(here, contact, outcome.verb)

@@ -221,6 +221,7 @@ class World:
         self.overwrote: set[int] = set()
         self.hidden: set[int] = set()
         self.unsure: set[int] = set()
+        self.lapsed: set[int] = set()
         self.breaches: list[str] = []
 
     def key(self) -> str:
@@ -312,6 +313,7 @@ class World:
             said = self.said[row.address]
             if said is not None and said.yes:
                 self.said[row.address] = None  # nobody's any more: ours to unsubscribe
+                self.lapsed.add(row.address)
         row.address = address
         if address is not None:
             self._arrives(row, address)
@@ -322,6 +324,8 @@ class World:
     def _arrives(self, row: Customer, address: int) -> None:
         """At an address with a word of its own: of two at about the same time nobody knows the last."""
         left, self.left[address] = self.left[address], None
+        if address in self.lapsed:
+            self.unsure.add(address)  # perhaps nobody has looked since that yes was nobody's
         if left is not None and not left.yes:
             self.unsure.add(address)  # perhaps nobody has looked at that no yet: then it stays
         others = [o for o in self.customers if o is not row and o.address == address]
@@ -641,7 +645,7 @@ class World:
             if row.seen_status != member.status or row.wanted is None or row.moved or row.late:
                 row.look = True
             if not row.late and not row.open_verb:
-                contacts.saw(row, member, now)
+                contacts.saw(row, member, now, now)
             if row.look or row.version > row.acked_version:
                 row.due_at, row.version = now, row.version + 1
 
@@ -756,7 +760,7 @@ class World:
         if answered:
             known_at = row.open_at
             contacts.answered(row)
-        contacts.saw(row, member, now if member.status is Status.ARCHIVED else known_at)
+        contacts.saw(row, member, known_at, now)
         if outcome.act is Act.SEND:
             self._plans(work, row, outcome, answered)
         elif outcome.act is Act.BOX:
@@ -905,7 +909,7 @@ class World:
             contacts.answered(row)
             self._forgets(row, as_of)
         elif verb in (Verb.ASK, Verb.REJOIN):
-            contacts.saw(row, answer, row.open_at)
+            contacts.saw(row, answer, row.open_at, now)
             contacts.answered(row)
             contacts.agree(row, Agreed.ASKED if verb is Verb.ASK else Agreed.YES, now)
             contacts.finish(row, now)
@@ -1008,7 +1012,8 @@ class World:
         hidden = word == self.said[address] and address in self.hidden
         if word is not None and word.yes and boxes and status not in MAILABLE:
             # A yes without a time never stands against a no of ours or of theirs.
-            found_only = word.turn is None and status is Status.UNSUBSCRIBED
+            followed = status is Status.UNSUBSCRIBED or True not in boxes
+            found_only = word.turn is None and followed
             if not (shown or hidden or found_only):
                 found.append(f"L {facts}")
         for box in boxes:
