@@ -6,11 +6,15 @@ Reads only; ``capture`` writes what is found here into the outbox.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 
+from .addresses import canonical
+from .errors import BadAddress
+from .mapping import BoundMapping
 from .services import Services
 
 #: A bulk write that matches more customers than this is captured as "look at every customer".
@@ -46,8 +50,20 @@ def _parameter_rows(state: ORMExecuteState) -> list[dict[str, Any]]:
     return []
 
 
-def matched(state: ORMExecuteState, services: Services) -> dict[str, tuple[str | None, Any]] | None:
-    """Key to (tenant, box) of the customers that a statement matches; None if they are too many."""
+class Row(NamedTuple):
+    """What a bulk write is about.
+
+    :param tenant: None if the table doesn't tell.
+    :param address: canonical; None if the table doesn't tell, or it can't be one.
+    """
+
+    tenant: str | None
+    box: bool | None
+    address: str | None
+
+
+def matched(state: ORMExecuteState, services: Services) -> dict[str, Row] | None:
+    """The customers that a statement matches, by key; None if they are too many."""
     mapping = services.mapping
     names = [
         attribute.key for attribute in map(mapping.mapper.get_property_by_column, _pk(mapping))
@@ -70,10 +86,9 @@ def matched(state: ORMExecuteState, services: Services) -> dict[str, tuple[str |
     return None if len(rows) > _MANY else _by_key(services, rows)
 
 
-def boxes(
-    session: Session, services: Services, keys: list[str]
-) -> dict[str, tuple[str | None, Any]]:
-    found: dict[str, tuple[str | None, Any]] = {}
+def boxes(session: Session, services: Services, keys: list[str]) -> dict[str, Row]:
+    """The customers with these keys, as their rows say now."""
+    found: dict[str, Row] = {}
     mapping = services.mapping
     for start in range(0, len(keys), 500):
         identities = [mapping.identity(key) for key in keys[start : start + 500]]
@@ -87,23 +102,36 @@ def _pk(mapping: Any) -> tuple[Any, ...]:
     return columns
 
 
+def _sources(mapping: BoundMapping) -> dict[str, str]:
+    """Where the host's table itself tells a :class:`Row`'s values: the columns' attributes."""
+    m = mapping.mapping
+    named = {"tenant": m.tenant, "box": m.opt_in, "address": m.email}
+    columns = mapping.mapper.column_attrs
+    return {name: s for name, s in named.items() if isinstance(s, str) and s in columns}
+
+
 def _box_query(services: Services) -> Any:
     mapping = services.mapping
-    columns = list(_pk(mapping))
-    for name in (mapping.mapping.opt_in, mapping.mapping.tenant):
-        if isinstance(name, str) and name in mapping.mapper.column_attrs:
-            columns.append(getattr(mapping.model, name).label(f"mailchimp_optin_{len(columns)}"))
-    return select(*columns)
+    sources = [getattr(mapping.model, attribute) for attribute in _sources(mapping).values()]
+    # A source may be a key as well, or two of them the same: each is a column of its own.
+    columns = [*_pk(mapping), *sources]
+    return select(*(column.label(f"mailchimp_optin_{n}") for n, column in enumerate(columns)))
 
 
-def _by_key(services: Services, rows: Iterable[Any]) -> dict[str, tuple[str | None, Any]]:
+def _by_key(services: Services, rows: Iterable[Any]) -> dict[str, Row]:
     mapping, width = services.mapping, len(_pk(services.mapping))
-    has_box = mapping.mapping.opt_in in mapping.mapper.column_attrs
-    tenant = mapping.mapping.tenant
-    has_tenant = isinstance(tenant, str) and tenant in mapping.mapper.column_attrs
-    found: dict[str, tuple[str | None, Any]] = {}
-    for row in rows:
-        box = mapping.as_box(row[width]) if has_box else None
-        name = str(row[-1] if row[-1] is not None else "") if has_tenant else None
-        found[mapping.key_from(row[:width])] = (name if tenant is not None else "", box)
-    return found
+    names = list(_sources(mapping))
+    return {
+        mapping.key_from(row[:width]): _row(mapping, dict(zip(names, row[width:], strict=True)))
+        for row in rows
+    }
+
+
+def _row(mapping: BoundMapping, told: dict[str, Any]) -> Row:
+    tenant = "" if mapping.mapping.tenant is None else None
+    if "tenant" in told:
+        tenant = "" if told["tenant"] is None else str(told["tenant"])
+    box, address = mapping.as_box(told.get("box")), told.get("address")
+    with suppress(BadAddress):
+        return Row(tenant, box, canonical(address))
+    return Row(tenant, box, None)

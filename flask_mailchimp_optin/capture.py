@@ -259,14 +259,23 @@ def _do_orm_execute(state: ORMExecuteState) -> Any:
     return None
 
 
-def _changes(before: Any, after: Any) -> list[_Change]:
-    if before is None:
+def _changes(
+    before: dict[str, bulk.Row] | None, after: dict[str, bulk.Row] | None
+) -> list[_Change]:
+    if before is None or after is None:
         return [_EVERYBODY]
     changes = []
-    for key, (tenant, old) in before.items():
-        new = after.get(key, (tenant, old))[1]
-        decision = new if new is not None and new is not old else None
+    for key, old in before.items():
+        row = after.get(key, old)
+        decision = row.box if row.box is not None and row.box is not old.box else None
         changes.append(
-            _Change(tenant=tenant, key=key, decision=decision, value=decision, previous=old)
+            _Change(
+                tenant=old.tenant,
+                key=key,
+                address=row.address if decision is not None else None,
+                decision=decision,
+                value=decision,
+                previous=old.box,
+            )
         )
     return changes

@@ -239,6 +239,48 @@ def test_a_no_stays_a_no_under_a_new_address(connected: Host) -> None:
     assert statuses <= {"unsubscribed"}
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+def test_the_no_of_somebody_who_was_gone_before_anybody_looked_counts(
+    connected: Host, bulk: bool
+) -> None:
+    connected.sandbox.subscribe(connected.list_id, "ada@example.com")
+    connected.clock.turn(minutes=10)
+    ada = connected.add("ada@example.com", wants_news=None)
+    if bulk:
+        with connected.app.app_context():
+            change = sa.update(Customer).where(Customer.id == ada).values(wants_news=False)
+            db.session.execute(change)
+            db.session.commit()
+    else:
+        connected.change(ada, wants_news=False)
+    connected.delete(ada)
+    connected.work()
+    assert connected.status("ada@example.com") == "unsubscribed"
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_who_comes_back_to_an_address_that_they_just_left_keeps_their_yes(
+    connected: Host, lost: bool
+) -> None:
+    ada = connected.add("old@example.com", wants_news=None)
+    connected.work()
+    if lost:  # it is remembered until it can't land once more
+        connected.sandbox.fail_next(503, path="POST /3.0/lists", applied=True)
+    connected.change(ada, wants_news=True)
+    connected.work()
+    connected.clock.turn(seconds=30)
+    connected.work()
+    assert connected.status("old@example.com") == "subscribed"
+    connected.sandbox.subscribe(connected.list_id, "new@example.com")  # a member there already
+    connected.change(ada, mail="new@example.com")
+    connected.work()
+    assert connected.status("old@example.com") in (None, "unsubscribed")
+    connected.change(ada, mail="old@example.com")
+    connected.work()
+    assert connected.box(ada) is True
+    assert connected.status("old@example.com") in ("pending", "subscribed")
+
+
 def _delete_with(policy: str, connected: Host) -> None:
     connected.settings(on_delete=policy)
     ada = connected.add(wants_news=True)
