@@ -66,3 +66,26 @@ def test_a_question_is_put_once_for_each_tick(connected: Host) -> None:
     connected.change(ada, wants_news=True)  # somebody ticks the box anew: that is another question
     connected.work()
     assert len(connected.sandbox.mails) == 2
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_question_whose_answer_was_lost_is_not_put_again_while_it_may_still_land(
+    connected: Host, arrived: bool
+) -> None:
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, ADA)
+    connected.work()
+    connected.clock.turn(minutes=10)
+    connected.sandbox.fail_next(how="reset", path="PATCH", applied=arrived)
+    connected.change(ada, wants_news=True)
+    connected.work()
+    for _ in range(4):
+        connected.clock.turn(seconds=30)
+        connected.work()
+    assert len(connected.sandbox.mails) == (1 if arrived else 0)
+    for _ in range(6):  # now it is certain that it never arrived
+        connected.clock.turn(minutes=5)
+        connected.work()
+    assert len(connected.sandbox.mails) == 1
+    assert connected.status(ADA) == "pending"
