@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Row, or_, select, update
 
-from . import contacts, runs, signals
+from . import contacts, memory, runs, signals
 from .client import MemberRead
 from .consent import Act, Status, Verb, decide
-from .contacts import Contact
 from .lease import Lease
+from .memory import Contact
 from .services import Services, Transaction
 
 _CHUNK = 500
@@ -82,7 +82,7 @@ def _foresee(
         return True
     if contact.seen_status is None:
         return behind
-    member = contacts.member_of(
+    member = memory.member_of(
         MemberRead(
             address=contact.address,
             status=contact.seen_status,
@@ -91,9 +91,9 @@ def _foresee(
         )
     )
     outcome = decide(
-        contacts.host_of(contact),
+        memory.host_of(contact),
         member,
-        contacts.memory_of(contact, member, services.now()),
+        memory.memory_of(contact, member, services.now()),
         always_confirm=connection.always_confirm or contact.double_optin,
     )
     if outcome.act is Act.BOX:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from . import contacts
+from . import contacts, memory
 from .errors import ChangedMeanwhile
 from .lease import Lease
 from .ledger import Facts
@@ -129,7 +129,7 @@ def waiting_rings(tx: Transaction, services: Services, connection_id: int) -> in
 def follow(
     tx: Transaction,
     services: Services,
-    row: contacts.Contact,
+    row: memory.Contact,
     value: bool,
     at: datetime,
     facts: Facts,

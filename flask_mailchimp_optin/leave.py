@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from . import contacts, send
+from . import memory, send
 from .client import Write
 from .consent import Member, Status, Verb
-from .contacts import Contact
 from .errors import MailchimpError, MemberRefused, NotFound, OutcomeUnknown, RequestRefused
+from .memory import Contact
 from .problems import CUT_OFF
 from .round import Round
 
@@ -33,7 +33,7 @@ def move(here: Round, contact: Contact) -> bool:
 
 def _follows(here: Round, contact: Contact, old: Contact) -> bool:
     """Whether the old address's member is the new one's now, or may still become it."""
-    contacts.intend(contact, contacts.MOVE, here.services.now())
+    memory.intend(contact, memory.MOVE, here.services.now())
     here.save([contact])
     list_id = here.audience.list_id
     try:
@@ -43,16 +43,16 @@ def _follows(here: Round, contact: Contact, old: Contact) -> bool:
             # Gone from the old address: perhaps by a request of ours whose answer was lost.
             member = here.client.member(list_id, contact.address)
     except (MemberRefused, RequestRefused):
-        contacts.answered(contact)
+        memory.answered(contact)
         return False
     except MailchimpError as error:
         send.failed(here, [contact], error)  # and again: to repeat it does no harm
         if not isinstance(error, OutcomeUnknown):
             raise
         return True
-    contacts.answered(contact)
+    memory.answered(contact)
     if member is not None:
-        _moved(here, contact, old, contacts.member_of(member))
+        _moved(here, contact, old, memory.member_of(member))
     return member is not None
 
 
@@ -61,9 +61,9 @@ def _moved(here: Round, contact: Contact, old: Contact, shown: Member) -> None:
     contact.agreed, contact.agreed_opt_at = old.agreed, old.agreed_opt_at
     contact.agreed_at = old.agreed_at
     contact.profile, contact.profile_tags = None, old.profile_tags
-    contacts.saw(contact, shown, now, now)
+    memory.saw(contact, shown, now, now)
     contact.look, contact.moved_from = True, None
-    landing = contacts.landed_by(old)
+    landing = memory.landed_by(old)
     if landing is None or landing <= now:
         here.drop(contact, old)
         return
@@ -86,7 +86,7 @@ def part(here: Round, contact: Contact) -> None:
         here.save([contact])
         return
     begin = here.services.now()
-    contacts.intend(contact, Verb.REMOVE, begin)
+    memory.intend(contact, Verb.REMOVE, begin)
     here.save([contact])
     try:
         try:
@@ -98,12 +98,12 @@ def part(here: Round, contact: Contact) -> None:
         if not isinstance(error, OutcomeUnknown):
             raise
         return
-    contacts.answered(contact)
-    landing = contacts.landed_by(contact)
+    memory.answered(contact)
+    landing = memory.landed_by(contact)
     if landing is None or landing <= begin:  # what was seen may be as old as that
         here.services.transact(lambda tx: here.forget(tx, contact))
         return
-    contacts.parted(contact, landing)
+    memory.parted(contact, landing)
     here.save([contact])
 
 

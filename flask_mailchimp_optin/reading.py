@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Row, or_, select, update
 
-from . import contacts, runs
+from . import contacts, memory, runs
 from .client import Client, MemberRead, is_whole
 from .consent import Status
-from .contacts import Contact
 from .errors import NotFound
 from .lease import Lease
+from .memory import Contact
 from .models import utc
 from .services import Services, Transaction
 
@@ -149,14 +149,14 @@ def _remember(
         contact = ours.get((audience_id, member.address))
         if contact is None:
             continue  # a member that is no customer: never touched
-        read = contacts.member_of(member)
+        read = memory.member_of(member)
         if _news(contact, read.status):
             # Compared with what is wanted when the run is planned; until then only remembered.
             contact.look = True
         if contact.late or contact.open_verb:
             contact.look = True  # what was seen before tells who made the change: the rule needs it
         else:
-            contacts.saw(contact, read, now, now)
+            memory.saw(contact, read, now, now)
         changed.append(contact)
     contacts.save(tx, services, changed)
 

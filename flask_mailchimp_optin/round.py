@@ -19,10 +19,10 @@ from sqlalchemy import Row, false, select, update
 from . import contacts, signals
 from .client import Client, MemberRead
 from .consent import Outcome, Status, Verb
-from .contacts import Contact
 from .errors import MailchimpError, NotFound, OutcomeUnknown, TryLater
 from .lease import Lease
 from .mapping import Snapshot
+from .memory import Contact
 from .recent import Recent
 from .services import Services, Transaction
 

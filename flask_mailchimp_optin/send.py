@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from . import contacts, signals, verdicts
+from . import contacts, memory, signals, verdicts
 from .client import BatchAnswer, Write
 from .consent import Act, Agreed, Member, Outcome, Status, Verb
-from .contacts import Contact
 from .errors import (
     MailchimpError,
     MemberRefused,
@@ -20,6 +19,7 @@ from .errors import (
     OutcomeUnknown,
     RequestRefused,
 )
+from .memory import Contact
 from .problems import CUT_OFF
 from .round import Round
 
@@ -54,7 +54,7 @@ def _write_down(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     now = here.services.now()
     for contact, verb in verbs:
         opted = _opt_in(here, contact) if verb is Verb.UPSERT else None
-        contacts.intend(contact, verb, now, opted)
+        memory.intend(contact, verb, now, opted)
     here.save([contact for contact, _ in verbs])
 
 
@@ -124,12 +124,12 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
     now = here.services.now()
     member, refusal = answer.members.get(contact.address), answer.refused.get(contact.address)
     if member is None and refusal is None:
-        contacts.lose(contact, now)  # Mailchimp said nothing of this one
+        memory.lose(contact, now)  # Mailchimp said nothing of this one
         return
     if refusal is not None and (member is None or refusal.reason != "merge_fields"):
         _refused(here, contact, verb, refusal)
         return
-    shown = contacts.member_of(member)
+    shown = memory.member_of(member)
     if verb is Verb.REMOVE:
         _removed(here, contact, shown)
         return
@@ -154,7 +154,7 @@ def _wrote_profile(here: Round, contact: Contact) -> None:
 
 def _removed(here: Round, contact: Contact, shown: Member) -> None:
     if shown.status in (Status.SUBSCRIBED, Status.PENDING):
-        contacts.lose(contact, here.services.now())  # the answer is not this request's
+        memory.lose(contact, here.services.now())  # the answer is not this request's
         return
     verdicts.take(here, contact, shown, answered=True)
     contact.removed_at = shown.last_changed
@@ -162,14 +162,14 @@ def _removed(here: Round, contact: Contact, shown: Member) -> None:
 
 def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) -> None:
     now = here.services.now()
-    contacts.answered(contact)
+    memory.answered(contact)
     if refusal.reason in ("compliance", "exists") and verb is Verb.UPSERT and contact.look is False:
         # The batch doesn't say what the member is now: look, and let the rule decide.
         contact.look, contact.due_at = True, now
         contact.attempts += 1
         if contact.attempts < ALONE_AFTER:
             return
-    contacts.refuse(contact, refusal.reason, str(refusal), now)
+    memory.refuse(contact, refusal.reason, str(refusal), now)
     if verb is Verb.ASK:
         contact.asked_version = None  # it did not reach the person
     here.news.append((signals.customer_needs_attention, contact, refusal.reason))
@@ -182,14 +182,14 @@ def alone(here: Round, contact: Contact, verb: Verb) -> None:
     _write_down(here, [(contact, verb)])
     try:
         if verb is Verb.REJOIN and not _still_ours(here, contact):
-            contacts.unsend(contact, here.services.now())
+            memory.unsend(contact, here.services.now())
             contact.look = True
         else:
             _set_status(here, contact, verb)
     except (MemberRefused, RequestRefused) as error:
         refusal = _as_refusal(error)
         if verb is Verb.REJOIN and refusal.reason == "compliance":
-            contacts.answered(contact)
+            memory.answered(contact)
             alone(here, contact, Verb.ASK)  # Mailchimp knows better who left
             return
         _refused(here, contact, verb, refusal)
@@ -203,7 +203,7 @@ def alone(here: Round, contact: Contact, verb: Verb) -> None:
 
 def _still_ours(here: Round, contact: Contact) -> bool:
     """The last look before a REJOIN: still as our own REMOVE left them."""
-    member = contacts.member_of(here.client.member(here.audience.list_id, contact.address))
+    member = memory.member_of(here.client.member(here.audience.list_id, contact.address))
     here.services.transact(lambda tx: here.lease.hold(tx, here.services))  # and still ours to do
     return member.status is Status.UNSUBSCRIBED and member.last_changed == contact.removed_at
 
@@ -211,17 +211,17 @@ def _still_ours(here: Round, contact: Contact) -> bool:
 def _set_status(here: Round, contact: Contact, verb: Verb) -> None:
     status = Status.PENDING if verb is Verb.ASK else Status.SUBSCRIBED
     list_id, now = here.audience.list_id, here.services.now()
-    shown = contacts.member_of(
+    shown = memory.member_of(
         here.client.set_status(list_id, contact.address, status, merge_fields={})
     )
     if shown.status is not status:
         raise OutcomeUnknown(CUT_OFF)  # the answer is not this request's
-    contacts.saw(contact, shown, contact.open_at, now)
-    contacts.answered(contact)
+    memory.saw(contact, shown, contact.open_at, now)
+    memory.answered(contact)
     agreed = Agreed.ASKED if verb is Verb.ASK else Agreed.YES
     why = f"asked to confirm by mail: {contact.why}" if verb is Verb.ASK else "subscribed again"
-    contacts.agree(contact, agreed, now)
-    contacts.finish(contact, now)
+    memory.agree(contact, agreed, now)
+    memory.finish(contact, now)
     here.note(contact, Outcome(act=Act.AGREE, why=why, agreed=agreed))
 
 
@@ -230,13 +230,13 @@ def failed(here: Round, sent: list[Contact], error: MailchimpError) -> None:
     now = here.services.now()
     for contact in sent:
         if isinstance(error, OutcomeUnknown):
-            contacts.lose(contact, now)
+            memory.lose(contact, now)
         else:
-            contacts.unsend(contact, now)
+            memory.unsend(contact, now)
         if isinstance(error, NotFound):
-            contacts.look_again(contact, now)
+            memory.look_again(contact, now)
         if contact.attempts >= _PARK_AFTER:
-            contacts.refuse(contact, "parked", str(error), now)
+            memory.refuse(contact, "parked", str(error), now)
     here.save(sent)
 
 

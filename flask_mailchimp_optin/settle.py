@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import Row, and_, false, or_, select
 
-from . import contacts, leave, send, verdicts
+from . import leave, memory, send, verdicts
 from .client import Client, MemberRead
 from .consent import Status, Verb
-from .contacts import Contact
 from .errors import OutcomeUnknown, TryLater
 from .lease import Lease
+from .memory import Contact
 from .recent import Recent
 from .round import Round
 from .services import Services, Transaction
@@ -95,7 +95,7 @@ def _pick(
 
 def _run(here: Round, picked: list[Contact]) -> None:
     for contact in picked:
-        contacts.adopt(contact, here.services.now())
+        memory.adopt(contact, here.services.now())
     old = {c.moved_from for c in picked}
     picked = [c for c in picked if not c.moved_from or leave.move(here, c)]
     # What a move made of the old address's contact is not overwritten: it is due on its own.
@@ -108,7 +108,7 @@ def _run(here: Round, picked: list[Contact]) -> None:
     looked = [c for c in owned if c.pair in reads or _is_new(c)]  # the others could not be read
     for contact in looked:
         if contact.pair in reads:
-            verdicts.take(here, contact, contacts.member_of(reads[contact.pair]))
+            verdicts.take(here, contact, memory.member_of(reads[contact.pair]))
         else:
             verdicts.without_reading(here, contact)
     to_send = {contact.id for contact, _ in here.verbs}

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, or_, select
 
-from . import contacts, overviews, reasons, reconcile, site
+from . import contacts, memory, overviews, reasons, reconcile, site
 from .consent import Agreed, Status
 from .ledger import Decision
 from .models import utc
@@ -132,7 +132,7 @@ class _Here:
     def state(
         self,
         record: Row[Any] | None,
-        known: dict[tuple[int, str], contacts.Contact],
+        known: dict[tuple[int, str], memory.Contact],
         *,
         waits: bool,
         box: bool | None,
@@ -151,7 +151,7 @@ class _Here:
             return self._waiting(None, no=not box) if to_send else _plain("never_asked")
         return self._of_contact(contact, waits=waits, no=not box)
 
-    def _of_contact(self, contact: contacts.Contact, *, waits: bool, no: bool) -> CustomerState:
+    def _of_contact(self, contact: memory.Contact, *, waits: bool, no: bool) -> CustomerState:
         if contact.refusal is not None and contact.refusal != "merge_fields":
             return self._refused(contact)
         if waits or contact.moved or (contact.due_at is not None and not contact.late):
@@ -168,7 +168,7 @@ class _Here:
         found = _plain(state, contact.seen_at, self._form(state, contact.audience_id))
         return replace(found, state=_ALSO.get(state, state))
 
-    def _refused(self, contact: contacts.Contact) -> CustomerState:
+    def _refused(self, contact: memory.Contact) -> CustomerState:
         reason = str(contact.refusal)
         return CustomerState(
             state=reason if reason in ("archived", "bounced") else "refused",
@@ -178,7 +178,7 @@ class _Here:
             as_of=contact.seen_at or contact.refused_at,
         )
 
-    def _waiting(self, contact: contacts.Contact | None, *, no: bool) -> CustomerState:
+    def _waiting(self, contact: memory.Contact | None, *, no: bool) -> CustomerState:
         now, audience = self.connection, None if contact is None else contact.audience_id
         # A no waits for nothing that an administrator has chosen.
         text, way_out = reasons.waiting(

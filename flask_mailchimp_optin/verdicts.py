@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from . import contacts, signals
+from . import contacts, memory, signals
 from .consent import EPSILON, Act, Agreed, Member, Outcome, Status, Verb, decide
-from .contacts import Contact
 from .errors import ChangedMeanwhile
 from .inbound import follow
 from .ledger import Facts
+from .memory import Contact
 from .round import Round
 from .services import Transaction
 
@@ -54,16 +54,16 @@ def take(
         contact.due_at = now + _ONCE_MORE
         return Outcome(act=Act.WAIT, why="not found at Mailchimp; it is looked once more")
     outcome = decide(
-        contacts.host_of(contact),
+        memory.host_of(contact),
         member,
-        contacts.memory_of(contact, member, now),
+        memory.memory_of(contact, member, now),
         always_confirm=here.connection.always_confirm or here.audience.double_optin,
     )
     was, known_at = contact.agreed, here.read_at
     if answered:
         known_at = contact.open_at  # what an answer shows may be as old as the question
-        contacts.answered(contact)
-    contacts.saw(contact, member, known_at, now)
+        memory.answered(contact)
+    memory.saw(contact, member, known_at, now)
     if outcome.act is Act.SEND and outcome.verb is not None:
         contact.why = outcome.why
         _plan(here, contact, outcome.verb)
@@ -79,12 +79,12 @@ def take(
 def _rest(here: Round, contact: Contact, member: Member, outcome: Outcome, was: str) -> None:
     now = here.services.now()
     if outcome.act is Act.AGREE or outcome.agreed is Agreed.ASKED:
-        contacts.agree(contact, outcome.agreed, now)
+        memory.agree(contact, outcome.agreed, now)
     if outcome.act is Act.UNREACHABLE and contact.wanted:
         reason = "archived" if member.status is Status.ARCHIVED else "bounced"
-        contacts.refuse(contact, reason, _UNREACHABLE[reason], now)
+        memory.refuse(contact, reason, _UNREACHABLE[reason], now)
         return
-    contacts.finish(contact, now)
+    memory.finish(contact, now)
     if contact.wanted and member.status is not Status.UNSUBSCRIBED:
         _profile(here, contact)
     if was != contact.agreed:
@@ -95,11 +95,11 @@ def _plan(here: Round, contact: Contact, verb: Verb) -> None:
     if verb is Verb.UPSERT and contact.renamed_to and contact.agreed == Agreed.YES:
         # The person took another address along: the old one is not theirs to be mailed at any more.
         text = _RENAMED.format(contact.renamed_to)
-        contacts.refuse(contact, "renamed", text, here.services.now())
+        memory.refuse(contact, "renamed", text, here.services.now())
         here.news.append((signals.customer_needs_attention, contact, "renamed"))
         return
     if contact.wanted and contact.refusal in FINAL:
-        contacts.finish(contact, here.services.now())
+        memory.finish(contact, here.services.now())
         return
     here.verbs.append((contact, verb))
 
@@ -115,7 +115,7 @@ def without_reading(here: Round, contact: Contact) -> None:
     if contact.moved:
         _plan(here, contact, Verb.UPSERT)
         return
-    contacts.finish(contact, here.services.now())
+    memory.finish(contact, here.services.now())
     if contact.refusal not in FINAL:
         _profile(here, contact)
 
@@ -133,9 +133,9 @@ def _follow(here: Round, contact: Contact, member: Member, outcome: Outcome) -> 
         here.lease.hold(tx, here.services)
         follow(tx, here.services, contact, value, known_at, facts)
         contact.wanted, contact.decided_version = value, contact.version
-        contacts.agree(contact, outcome.agreed, here.services.now())
-        contacts.forgive(contact)
-        contacts.finish(contact, here.services.now())
+        memory.agree(contact, outcome.agreed, here.services.now())
+        memory.forgive(contact)
+        memory.finish(contact, here.services.now())
         contacts.save(tx, here.services, [contact])
 
     try:

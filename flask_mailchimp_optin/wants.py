@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, select, update
 
-from . import contacts
+from . import contacts, memory
 from .consent import Agreed, Status, latest
 from .inbound import set_boxes
 from .ledger import Facts
@@ -111,7 +111,7 @@ class Wants:
 
     def _want(
         self,
-        row: contacts.Contact,
+        row: memory.Contact,
         decided: tuple[bool | None, datetime | None],
         owners: list[Row[Any]],
         old_address: str | None,
@@ -137,7 +137,7 @@ class Wants:
 
     def _values(
         self,
-        row: contacts.Contact,
+        row: memory.Contact,
         wanted: bool | None,
         at: datetime | None,
         old_address: str | None,
@@ -157,11 +157,11 @@ class Wants:
             values["due_at"] = self.services.now()
         return values
 
-    def _update(self, row: contacts.Contact, **values: Any) -> None:
+    def _update(self, row: memory.Contact, **values: Any) -> None:
         table = self.services.tables.contact
         self.tx.execute(update(table).where(table.c.id == row.id).values(**values))
 
-    def _withdraw_elsewhere(self, row: contacts.Contact) -> None:
+    def _withdraw_elsewhere(self, row: memory.Contact) -> None:
         """A no also reaches lists that the customer was left in when the master list changed."""
         table, customer = self.services.tables.contact, self.services.tables.customer
         owned = select(customer.c.id).where(
@@ -187,7 +187,7 @@ class Wants:
             )
         )
 
-    def _orphan(self, row: contacts.Contact, *, said_no: bool) -> None:
+    def _orphan(self, row: memory.Contact, *, said_no: bool) -> None:
         """Nobody owns the address here any more: what to do with the member.
 
         :param said_no: their last word was a no that nobody has looked at yet.
@@ -204,7 +204,7 @@ class Wants:
         due = {"due_at": self.services.now()} if self.release == ALL else {}
         self._update(row, orphan=policy, version=row.version + 1, attempts=0, refusal=None, **due)
 
-    def _policy(self, row: contacts.Contact) -> str:
+    def _policy(self, row: memory.Contact) -> str:
         """The deletion policy for who was deleted; out of the list for who has another one now."""
         if row.pair not in self.gone:
             return row.orphan or "unsubscribe"
@@ -221,7 +221,7 @@ class Wants:
 
 
 def _can_move(
-    rows: Mapping[tuple[int, str], contacts.Contact],
+    rows: Mapping[tuple[int, str], memory.Contact],
     owners: Mapping[tuple[int, str], list[Row[Any]]],
     new: tuple[int, str],
     old_address: str,

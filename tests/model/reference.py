@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from flask_mailchimp_optin import contacts
+from flask_mailchimp_optin import memory
 from flask_mailchimp_optin.consent import (
     EPSILON,
     Act,
@@ -33,7 +33,7 @@ from flask_mailchimp_optin.consent import (
     decide,
     latest,
 )
-from flask_mailchimp_optin.contacts import Contact
+from flask_mailchimp_optin.memory import Contact
 
 ADDRESSES = (0, 1)
 CUSTOMERS = (0, 1)
@@ -645,7 +645,7 @@ class World:
             if row.seen_status != member.status or row.wanted is None or row.moved or row.late:
                 row.look = True
             if not row.late and not row.open_verb:
-                contacts.saw(row, member, now, now)
+                memory.saw(row, member, now, now)
             if row.look or row.version > row.acked_version:
                 row.due_at, row.version = now, row.version + 1
 
@@ -696,7 +696,7 @@ class World:
             self.late = [Late(o.request, until if o.until is None else o.until) for o in self.late]
         for row in picked:
             if not self.machinery.forgets_lost_requests:
-                contacts.adopt(row, self.host_now())
+                memory.adopt(row, self.host_now())
         self.work = Work("look", picked, self.host_now())
         self.work.shown = {row.address: self._shown(row.address) for row in picked}
 
@@ -738,29 +738,29 @@ class World:
 
     def _forgets(self, row: Contact, as_of: datetime) -> None:
         """Nothing that was sent before can make them a member any more, as of a time."""
-        known, landing = self.contacts.get(row.address), contacts.landed_by(row)
+        known, landing = self.contacts.get(row.address), memory.landed_by(row)
         if known is None or known.version != row.version:
             return
         if landing is None or landing <= as_of:
             del self.contacts[row.address]
             return
-        contacts.parted(row, landing)
+        memory.parted(row, landing)
         self._save(row)
 
     def _takes(self, work: Work, row: Contact, member: Member, *, answered: bool) -> Outcome:
         """As ``verdicts.take``: the rule decides; what needs no request is done."""
         now = self.host_now()
         outcome = self.machinery.rule(
-            contacts.host_of(row),
+            memory.host_of(row),
             member,
-            contacts.memory_of(row, member, now),
+            memory.memory_of(row, member, now),
             always_confirm=self.always_confirm or self.double_optin,
         )
         known_at = work.read_at
         if answered:
             known_at = row.open_at
-            contacts.answered(row)
-        contacts.saw(row, member, known_at, now)
+            memory.answered(row)
+        memory.saw(row, member, known_at, now)
         if outcome.act is Act.SEND:
             self._plans(work, row, outcome, answered)
         elif outcome.act is Act.BOX:
@@ -769,7 +769,7 @@ class World:
             when = min(told + about, work.read_at) if told else work.read_at
             self._box_follows(row, when, outcome)
         elif outcome.act is Act.UNREACHABLE and row.wanted:
-            contacts.refuse(row, "unreachable", "", now)
+            memory.refuse(row, "unreachable", "", now)
             self._save(row)
         else:
             self._rests(work, row, outcome, made_by_us=answered and row.address in work.created)
@@ -777,10 +777,10 @@ class World:
 
     def _rests(self, work: Work, row: Contact, outcome: Outcome, *, made_by_us: bool) -> None:
         if outcome.act is Act.AGREE or outcome.agreed is Agreed.ASKED:
-            contacts.agree(row, outcome.agreed, self.host_now())
+            memory.agree(row, outcome.agreed, self.host_now())
         if made_by_us:
             row.agreed_at = None
-        contacts.finish(row, self.host_now())
+        memory.finish(row, self.host_now())
         if row.wanted and row.seen_status != Status.UNSUBSCRIBED and row.profile is None:
             row.profile = "sent"
             work.verbs.append((row, Verb.UPSERT))
@@ -790,7 +790,7 @@ class World:
     def _plans(self, work: Work, row: Contact, outcome: Outcome, answered: bool) -> None:
         final = row.refusal is not None and row.refusal != "unreachable"
         if final and row.wanted and outcome.verb is not Verb.REMOVE:
-            contacts.finish(row, self.host_now())
+            memory.finish(row, self.host_now())
             self._save(row)
         elif outcome.verb in (Verb.UPSERT, Verb.REMOVE) and not answered:
             row.profile = "sent"
@@ -813,16 +813,16 @@ class World:
         row.wanted, row.wanted_at, row.decided_version = value, when, row.version
         if known is not None:
             known.wanted, known.wanted_at, known.decided_version = value, when, row.version
-        contacts.agree(row, outcome.agreed, self.host_now())
-        contacts.forgive(row)
-        contacts.finish(row, self.host_now())
+        memory.agree(row, outcome.agreed, self.host_now())
+        memory.forgive(row)
+        memory.finish(row, self.host_now())
         self._save(row)
 
     def _writes_down(self, work: Work) -> None:
         work.verbs = [(row, verb) for row, verb in work.verbs if not self._overtaken(row)]
         for row, verb in work.verbs:
             opted = self._request(row, verb).opted if verb is Verb.UPSERT else None
-            contacts.intend(row, verb, self.host_now(), opted)
+            memory.intend(row, verb, self.host_now(), opted)
             if self.machinery.acknowledges_before_sending:
                 row.acked_version, row.settled_version = row.version, row.decided_version
                 row.due_at, row.open_verb = None, None
@@ -880,7 +880,7 @@ class World:
     def _answered(self, work: Work, row: Contact, verb: Verb) -> None:
         now = self.host_now()
         if work.outcome == "refused":
-            contacts.unsend(row, now)
+            memory.unsend(row, now)
             row.look = True
         elif work.outcome in ("lost", "late"):
             self._loses(row, now)
@@ -891,11 +891,11 @@ class World:
 
     def _loses(self, row: Contact, now: datetime) -> None:
         if self.machinery.forgets_lost_requests:
-            contacts.unsend(row, now)
+            memory.unsend(row, now)
             row.look = True
             return
         before = row.late
-        contacts.lose(row, now)
+        memory.lose(row, now)
         row.due_at = now
         if self.machinery.remembers_one_lost_request and before:
             row.late = row.late[-1:]
@@ -906,13 +906,13 @@ class World:
             self._refused(row, verb, answer)
         elif row.orphan:
             as_of = row.open_at
-            contacts.answered(row)
+            memory.answered(row)
             self._forgets(row, as_of)
         elif verb in (Verb.ASK, Verb.REJOIN):
-            contacts.saw(row, answer, row.open_at, now)
-            contacts.answered(row)
-            contacts.agree(row, Agreed.ASKED if verb is Verb.ASK else Agreed.YES, now)
-            contacts.finish(row, now)
+            memory.saw(row, answer, row.open_at, now)
+            memory.answered(row)
+            memory.agree(row, Agreed.ASKED if verb is Verb.ASK else Agreed.YES, now)
+            memory.finish(row, now)
             self._save(row)
         elif verb is Verb.REMOVE and answer.status in MAILABLE:
             self._loses(row, now)
@@ -926,18 +926,18 @@ class World:
     def _refused(self, row: Contact, verb: Verb, why: str) -> None:
         now = self.host_now()
         if why == "not found":
-            contacts.unsend(row, now)
+            memory.unsend(row, now)
             row.look = True
             self._save(row)
             return
-        contacts.answered(row)
+        memory.answered(row)
         if verb is Verb.REJOIN and self.work is not None:
             self.work.alone.append((row, Verb.ASK))  # Mailchimp knows better who left
         elif row.orphan:
             self._forgets(row, now)
             return
         else:
-            contacts.refuse(row, why, "", now)
+            memory.refuse(row, why, "", now)
             row.asked_version = None if verb is Verb.ASK else row.asked_version
         self._save(row)
 

@@ -21,6 +21,7 @@ from flask_mailchimp_optin import (
     contacts,
     inbound,
     lease,
+    memory,
     outbound,
     send,
     settle,
@@ -84,12 +85,12 @@ def acknowledged_before_sent(patch: Patch) -> None:
     def written(here: Round, verbs: list[tuple[Any, Verb]]) -> None:
         write_down(here, verbs)
         for contact, verb in verbs:
-            sent = contacts.Contact(**vars(contact))
-            contacts.answered(sent)
-            contacts.agree(
+            sent = memory.Contact(**vars(contact))
+            memory.answered(sent)
+            memory.agree(
                 sent, Agreed.NO if verb is Verb.REMOVE else Agreed.YES, here.services.now()
             )
-            contacts.finish(sent, here.services.now())
+            memory.finish(sent, here.services.now())
             here.save([sent])
 
     patch.setattr(send, "_write_down", written)
@@ -112,12 +113,12 @@ def acknowledged_without_version(patch: Patch) -> None:
 def no_look_after_an_unknown_answer(patch: Patch) -> None:
     """An answer that is none counts as success."""
 
-    def lost(contact: contacts.Contact, now: datetime) -> None:
-        contacts.answered(contact)
-        contacts.agree(contact, Agreed.YES if contact.wanted else Agreed.NO, now)
-        contacts.finish(contact, now)
+    def lost(contact: memory.Contact, now: datetime) -> None:
+        memory.answered(contact)
+        memory.agree(contact, Agreed.YES if contact.wanted else Agreed.NO, now)
+        memory.finish(contact, now)
 
-    patch.setattr(contacts, "lose", lost)
+    patch.setattr(memory, "lose", lost)
 
 
 def cursor_in_the_outbox(patch: Patch) -> None:
@@ -156,9 +157,9 @@ def outbox_after_the_commit(patch: Patch) -> None:
 
 def own_late_request_is_a_decision(patch: Patch) -> None:
     """What our own request did late counts as the person's act."""
-    remember = contacts.memory_of
+    remember = memory.memory_of
     patch.setattr(
-        contacts, "memory_of", lambda *args: replace(remember(*args), sent=frozenset[Verb]())
+        memory, "memory_of", lambda *args: replace(remember(*args), sent=frozenset[Verb]())
     )
 
 
@@ -179,7 +180,7 @@ def box_without_fence(patch: Patch) -> None:
     def followed(
         tx: Transaction,
         services: Services,
-        row: contacts.Contact,
+        row: memory.Contact,
         value: bool,
         at: datetime,
         facts: Any,
@@ -258,7 +259,7 @@ def deleted_with_their_no(patch: Patch) -> None:
     """Who is deleted has said nothing any more."""
     orphan = wants.Wants._orphan
 
-    def left(self: wants.Wants, row: contacts.Contact, *, said_no: bool) -> None:
+    def left(self: wants.Wants, row: memory.Contact, *, said_no: bool) -> None:
         row.settled_version = row.decided_version
         orphan(self, row, said_no=False)
 

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from flask_mailchimp_optin import capture, contacts, lease
-from flask_mailchimp_optin.contacts import Contact
+from flask_mailchimp_optin import capture, lease, memory
+from flask_mailchimp_optin.memory import Contact
 from flask_mailchimp_optin.services import Transaction
 from tests.faults.chaos.points import Point
 
@@ -39,35 +39,35 @@ class Control:
 
 
 def _acknowledged_before_it_is_sent() -> None:
-    original = contacts.intend
+    original = memory.intend
 
     def intend(contact: Contact, verb: str, now: datetime, opted: datetime | None = None) -> None:
         original(contact, verb, now, opted)
         contact.acked_version, contact.due_at = contact.version, None
 
-    contacts.intend = intend
+    memory.intend = intend
 
 
 def _silence_is_success() -> None:
     def lose(contact: Contact, now: datetime) -> None:
-        contacts.answered(contact)
-        contacts.finish(contact, now)
+        memory.answered(contact)
+        memory.finish(contact, now)
 
-    contacts.lose = lose
+    memory.lose = lose
 
 
 def _an_open_question_was_asked() -> None:
     def adopt(contact: Contact, now: datetime) -> None:
-        contacts.answered(contact)
+        memory.answered(contact)
 
-    contacts.adopt = adopt
+    memory.adopt = adopt
 
 
 def _nobody_looks_again() -> None:
     def landed_by(contact: Contact) -> None:
         return None
 
-    contacts.landed_by = landed_by
+    memory.landed_by = landed_by
 
 
 def _the_outbox_is_written_after_the_commit() -> None:
