@@ -16,9 +16,9 @@ from sqlalchemy import Row, func, select, update
 
 from . import contacts, foresee, reading, runs, signals
 from .client import Client
+from .customers import Seen, observe
 from .lease import Lease
 from .models import utc
-from .outbound import Seen, observe
 from .services import Services, Transaction
 from .wants import ALL, NOTHING, house_of
 

@@ -981,9 +981,10 @@ class World:
 
     def _until_quiet(self) -> None:
         for _ in range(60):
-            self.works()
-            if self.work is None and not self.outbox and not self._any_due():
+            waiting = self.work is not None or self.outbox or self.rings or self._any_due()
+            if not waiting:
                 return
+            self.works()
         self.breaches.append("stuck: something is due again and again")
 
     def _any_due(self) -> bool:

@@ -1,0 +1,332 @@
+"""Our records of customers, brought in line with their rows as they say now. Journey out, and syncs.
+
+What of it concerns an address, its contact and its other owners is the business of ``wants``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select, update
+
+from . import contacts, erasures
+from .consent import latest
+from .mapping import Snapshot
+from .models import utc
+from .services import Services, Transaction
+from .wants import ALL, House, Wants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the outbox says of one customer.
+
+    :param decisions: ``(yes or no, when)`` as captured.
+    :param at: when the last change was written; None for a walk over all customers.
+    :param before: another customer's decisions, who had the same key and is gone; None for none.
+    """
+
+    decisions: tuple[tuple[bool, datetime], ...] = ()
+    at: datetime
+    before: tuple[tuple[bool, datetime], ...] | None = None
+
+
+def observe(
+    tx: Transaction,
+    services: Services,
+    house: House,
+    seen: Mapping[str, Seen],
+    *,
+    release: str = ALL,
+) -> None:
+    """Bring our records in line with these customers as their rows say now.
+
+    :param release: what of it may be settled at once: ``all``, ``nos`` or ``nothing``.
+    """
+    if not seen:
+        return
+    customers = services.mapping.load(tx.session, seen)
+    known = contacts.records(tx, services, list(seen))
+    look = _Look(tx, services, house, _erased(tx, services, house, seen, customers, known))
+    earlier = _earlier_decisions(tx, services, [k for k in customers if k not in known])
+    for key, what in seen.items():
+        if key in customers:
+            look.at(customers[key], what, known.get(key), earlier.get(key))
+        else:
+            look.gone |= _pair(known.get(key))
+            look.leaves(known.get(key))
+    look.remember()
+    nos = _nos(tx, services, house, seen, known)
+    wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
+    wants.settle(look.touched | set(nos), look.moves, nos)
+    if house.on_delete == "delete":
+        erasures.remember(tx, services, house, {address for _, address in look.gone})
+
+
+class _Look:
+    """What a look at some customers finds: our records of them, and the addresses it is about."""
+
+    def __init__(
+        self, tx: Transaction, services: Services, house: House, erased: Mapping[str, datetime]
+    ) -> None:
+        self.tx, self.services, self.house, self.erased = tx, services, house, erased
+        self.touched: set[tuple[int, str]] = set()
+        self.gone: set[tuple[int, str]] = set()
+        self.moves: dict[tuple[int, str], str] = {}
+        self.profiles: dict[tuple[int, str], str] = {}
+        self._fresh: list[dict[str, Any]] = []
+        self._same: list[int] = []
+
+    def leaves(self, record: Row[Any] | None) -> None:
+        """The customer is no longer this tenant's."""
+        self.touched |= _pair(record)
+        if record is not None:
+            self.tx.execute(_by_id(self.services, record.id, delete))
+
+    def at(
+        self,
+        customer: Any,
+        what: Seen,
+        record: Row[Any] | None,
+        earlier: tuple[bool, datetime] | None,
+    ) -> None:
+        """The customer as their row says now."""
+        snapshot = self.services.mapping.snapshot(customer)
+        if snapshot.tenant is None and record is None:
+            return  # the mapping can't tell whose they are: nothing of theirs is known here
+        if snapshot.tenant not in (self.house.tenant, None):
+            self.leaves(record)
+            _hand_over(self.tx, self.services, snapshot, what)
+            return
+        if what.before is not None:
+            self.gone |= _pair(record)
+            self.leaves(record)
+            record = earlier = None
+        values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
+        values["erased_at"] = self._held_back(values)
+        if not _master_changed(record, values):
+            self.touched |= _pair(record)
+        if record is None:
+            self._fresh.append(values)
+        elif _differs(record, values):
+            self.tx.execute(_by_id(self.services, record.id, update).values(**values))
+        else:
+            self._same.append(record.id)
+        _note_move(record, values, self.moves)
+        if values["audience_id"] and values["address"]:
+            pair = (values["audience_id"], values["address"])
+            self.touched.add(pair)
+            self.profiles.setdefault(pair, contacts.fingerprint(snapshot))
+
+    def _held_back(self, values: Mapping[str, Any]) -> datetime | None:
+        """Since when a yes is held back that nobody decided after the address was erased."""
+        erased_at = self.erased.get(values["address"])
+        if erased_at is None or values["opt_in"] is not True:
+            return None
+        if values["decided_at"] is None or values["decided_at"] <= erased_at:
+            return erased_at
+        erasures.forget(self.tx, self.services, self.house, values["address"])
+        return None
+
+    def remember(self) -> None:
+        """Write what has not been written one by one."""
+        table = self.services.tables.customer
+        self.tx.execute(insert(table), self._fresh)
+        for chunk in contacts.chunks(self._same):
+            still_there = update(table).where(table.c.id.in_(chunk))
+            self.tx.execute(still_there.values(seen_at=self.services.now()))
+
+
+def _nos(
+    tx: Transaction,
+    services: Services,
+    house: House,
+    seen: Mapping[str, Seen],
+    known: Mapping[str, Row[Any]],
+) -> dict[tuple[int, str], list[tuple[bool, datetime]]]:
+    """The nos that were captured, by the address that each customer had then.
+
+    A no that was a customer's last word there stays with the address, even if they are gone from it
+    before anybody looked.
+    """
+    said = {key: (*(what.before or ()), *what.decisions) for key, what in seen.items()}
+    times = {key: {at for yes, at in words if not yes} for key, words in said.items()}
+    table = services.tables.decision
+    found: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
+    for chunk in contacts.chunks([key for key, at in times.items() if at]):
+        first = min(min(times[key]) for key in chunk)
+        rows = tx.rows(
+            select(table)
+            .where(table.c.customer_key.in_(chunk), table.c.recorded_at >= first)
+            .order_by(table.c.id)
+        )
+        last = {(row.customer_key, row.address): row for row in rows}
+        for row in last.values():
+            if row.value or utc(row.recorded_at) not in times[row.customer_key]:
+                continue
+            record = known.get(row.customer_key)
+            audience_id = (record and record.audience_id) or house.master_id
+            address = row.address or (record and record.address)
+            if audience_id and address:
+                no = (False, utc(row.recorded_at))
+                found.setdefault((audience_id, address), []).append(no)
+    return found
+
+
+def _differs(record: Row[Any], values: Mapping[str, Any]) -> bool:
+    times = ("decided_at", "erased_at")
+    names = [name for name in values if name not in ("seen_at", *times)]
+    return any(utc(getattr(record, name)) != values[name] for name in times) or any(
+        getattr(record, name) != values[name] for name in names
+    )
+
+
+def _pair(record: Row[Any] | None) -> set[tuple[int, str]]:
+    if record is None or not record.audience_id or not record.address:
+        return set()
+    return {(record.audience_id, record.address)}
+
+
+def _master_changed(record: Row[Any] | None, values: Mapping[str, Any]) -> bool:
+    """Only the master list is another one: members of the old list stay there until they say no."""
+    return (
+        record is not None
+        and record.connection_id == values["connection_id"]
+        and not record.own_list
+        and not values["own_list"]
+        and record.audience_id != values["audience_id"]
+        and record.address == values["address"]
+    )
+
+
+def _by_id(services: Services, id_: int, statement: Any) -> Any:
+    table = services.tables.customer
+    return statement(table).where(table.c.id == id_)
+
+
+def _earlier_decisions(
+    tx: Transaction, services: Services, keys: list[str]
+) -> dict[str, tuple[bool, datetime]]:
+    """The ledger's last change of the box of customers that we have no record of yet."""
+    table = services.tables.decision
+    found: dict[str, tuple[bool, datetime]] = {}
+    for chunk in contacts.chunks(keys):
+        last = (
+            select(func.max(table.c.id))
+            .where(table.c.customer_key.in_(chunk), table.c.previous.isnot(None))
+            .group_by(table.c.customer_key)
+        )
+        for row in tx.rows(select(table).where(table.c.id.in_(last))):
+            found[row.customer_key] = (bool(row.value), utc(row.decided_at))
+    return found
+
+
+def _hand_over(tx: Transaction, services: Services, snapshot: Snapshot, what: Seen) -> None:
+    """The customer belongs to another tenant: their drain takes it from here."""
+    decision, at = what.decisions[-1] if what.decisions else (None, what.at)
+    tx.execute(
+        insert(services.tables.outbox).values(
+            tenant=snapshot.tenant, customer_key=snapshot.key, decision=decision, created_at=at
+        )
+    )
+
+
+def _values(
+    tx: Transaction,
+    services: Services,
+    house: House,
+    snapshot: Snapshot,
+    what: Seen,
+    record: Row[Any] | None,
+    earlier: tuple[bool, datetime] | None,
+) -> dict[str, Any]:
+    audience_id, problem = house.audience(snapshot)
+    # Unset does nothing: what was decided before stands, though nobody may have looked at it yet.
+    said = latest(what.decisions)[0] if snapshot.opt_in is None else snapshot.opt_in
+    opt_in, decided_at = said, None
+    if record is not None:
+        opt_in = record.opt_in if opt_in is None else opt_in
+        decided_at = utc(record.decided_at)
+    captured = [at for value, at in what.decisions if value is said]
+    if captured:
+        decided_at = max(captured)
+    elif record is None:
+        decided_at = earlier[1] if earlier is not None and earlier[0] is opt_in else None
+    elif opt_in is not record.opt_in and opt_in is not None:
+        # Written past the listeners (raw SQL, a property): found by comparing.
+        decided_at = what.at
+        _record_found(tx, services, snapshot, record.opt_in, what.at)
+    return {
+        "customer_key": snapshot.key,
+        "connection_id": house.connection_id,
+        **_whereabouts(record, snapshot, audience_id, unknown_list=problem is not None),
+        "opt_in": opt_in,
+        "decided_at": decided_at,
+        "problem": snapshot.problem or problem,
+        "seen_at": services.now(),
+    }
+
+
+def _whereabouts(
+    record: Row[Any] | None, snapshot: Snapshot, audience_id: int | None, *, unknown_list: bool
+) -> dict[str, Any]:
+    """List and address; while they are impossible, the last good ones: nobody leaves by a typo."""
+    address, own_list = snapshot.address, snapshot.list_id is not None
+    if record is not None and snapshot.problem is not None:
+        return {
+            "audience_id": record.audience_id,
+            "own_list": record.own_list,
+            "address": record.address,
+        }
+    if record is not None and unknown_list:
+        audience_id, own_list = record.audience_id, record.own_list
+    return {"audience_id": audience_id, "own_list": own_list, "address": address}
+
+
+def _record_found(
+    tx: Transaction, services: Services, snapshot: Snapshot, before: bool | None, at: datetime
+) -> None:
+    tx.execute(
+        insert(services.tables.decision).values(
+            tenant=snapshot.tenant,
+            customer_key=snapshot.key,
+            address=snapshot.address,
+            value=snapshot.opt_in,
+            previous=before,
+            decided_at=at,
+            recorded_at=services.now(),
+            source="found in the database",
+        )
+    )
+
+
+def _note_move(
+    record: Row[Any] | None, values: Mapping[str, Any], moves: dict[tuple[int, str], str]
+) -> None:
+    """Same list, another address: the member at Mailchimp may follow."""
+    if record is None or not record.address or not values["address"]:
+        return
+    same_list = record.audience_id == values["audience_id"]
+    if same_list and record.address != values["address"] and values["audience_id"]:
+        moves[(values["audience_id"], values["address"])] = record.address
+
+
+def _erased(
+    tx: Transaction,
+    services: Services,
+    house: House,
+    seen: Mapping[str, Seen],
+    customers: Mapping[str, Any],
+    known: Mapping[str, Row[Any]],
+) -> dict[str, datetime]:
+    """When the addresses of those were erased who are new, held back, or just said yes."""
+    mapping, addresses = services.mapping, set()
+    for key, customer in customers.items():
+        record = known.get(key)
+        said_yes = any(value for value, _ in seen[key].decisions)
+        if (record is None or record.erased_at or said_yes) and mapping.box(customer):
+            addresses.add(mapping.address_of(customer) or "")
+    return erasures.among(tx, services, house, addresses - {""})
