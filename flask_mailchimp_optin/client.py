@@ -258,12 +258,15 @@ class Client:
         return BatchAnswer(members=members, refused=refused, created=created)
 
     def set_status(
-        self, list_id: str, address: str, status: str, *, merge_fields: Mapping[str, Any]
+        self, list_id: str, address: str, status: str, *, timestamp_opt: str | None = None
     ) -> MemberRead | None:
-        """Set one existing member's status: ``pending`` asks the person, ``subscribed`` rejoins."""
-        body: dict[str, Any] = {"status": status}
-        if merge_fields:
-            body["merge_fields"] = dict(merge_fields)
+        """Set one existing member's status: ``pending`` asks the person, ``subscribed`` rejoins.
+
+        :param timestamp_opt: ISO 8601: when somebody who rejoins said yes.
+        """
+        body = {"status": status}
+        if timestamp_opt is not None:
+            body["timestamp_opt"] = timestamp_opt
         path = f"lists/{list_id}/members/{subscriber_hash(address)}?skip_merge_validation=true"
         return _member(self._send("PATCH", path, body), address)
 

@@ -53,8 +53,7 @@ def _write_down(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     """Before each call, also of a batch that is halved: the lease holds, and the time is right."""
     now = here.services.now()
     for contact, verb in verbs:
-        opted = _opt_in(here, contact) if verb is Verb.UPSERT else None
-        memory.intend(contact, verb, now, opted)
+        memory.intend(contact, verb, now, _opt_in(here, contact, verb))
     here.save([contact for contact, _ in verbs])
 
 
@@ -88,7 +87,7 @@ def _both(first: BatchAnswer, second: BatchAnswer) -> BatchAnswer:
 def _write(here: Round, contact: Contact, verb: Verb) -> Write:
     if verb is Verb.REMOVE:
         return Write(address=contact.address, status="unsubscribed")
-    snapshot, opted = here.snapshots.get(contact.pair), _opt_in(here, contact)
+    snapshot, opted = here.snapshots.get(contact.pair), _opt_in(here, contact, verb)
     fields = contacts.merge_fields(snapshot, contact.profile_tags) if snapshot else {}
     return Write(
         address=contact.address,
@@ -99,9 +98,13 @@ def _write(here: Round, contact: Contact, verb: Verb) -> Write:
     )
 
 
-def _opt_in(here: Round, contact: Contact) -> datetime | None:
-    """The time of the yes, as evidence for Mailchimp: of a newcomer who need not confirm it."""
-    if not contact.moved or _status_if_new(here, contact) != Status.SUBSCRIBED:
+def _opt_in(here: Round, contact: Contact, verb: Verb) -> datetime | None:
+    """The time of the yes, as evidence for Mailchimp: of who rejoins, or is new and need not confirm.
+
+    By it we know our own request again, if its answer is lost and a no comes after it.
+    """
+    makes_new = verb is Verb.UPSERT and _status_if_new(here, contact) == Status.SUBSCRIBED
+    if not contact.moved or not (makes_new or verb is Verb.REJOIN):
         return None
     at: datetime | None = contact.wanted_at
     return at.replace(microsecond=0) if at else None
@@ -211,8 +214,14 @@ def _still_ours(here: Round, contact: Contact) -> bool:
 def _set_status(here: Round, contact: Contact, verb: Verb) -> None:
     status = Status.PENDING if verb is Verb.ASK else Status.SUBSCRIBED
     list_id, now = here.audience.list_id, here.services.now()
+    opted = contact.open_opt_at
     shown = memory.member_of(
-        here.client.set_status(list_id, contact.address, status, merge_fields={})
+        here.client.set_status(
+            list_id,
+            contact.address,
+            status,
+            timestamp_opt=opted.isoformat(timespec="seconds") if opted else None,
+        )
     )
     if shown.status is not status:
         raise OutcomeUnknown(CUT_OFF)  # the answer is not this request's

@@ -39,6 +39,7 @@ class Row:
 class _Customer:
     place: Place | None
     words: Words = SILENT
+    said_at: Place | None = None  # where they were when they said so
     before_raw: Words | None = None  # while a change past the listeners has not been found
 
 
@@ -82,6 +83,7 @@ class LastWords:
             # Databases may give a number a second time: that is another customer.
             self.customers[key] = _Customer(place=None)
             self._arrive(key, after.place)
+            self.customers[key].said_at = after.place
             if after.box and (named or before is not None):
                 self._say(key, after.box, at, raw=raw, unseen=unseen)
             elif after.box:
@@ -99,6 +101,7 @@ class LastWords:
 
     def _say(self, key: int, yes: bool, at: datetime, *, raw: bool, unseen: bool) -> None:
         customer = self.customers[key]
+        customer.said_at = customer.place
         if yes:
             self._yeses.append((key, at))
         for place, of in self._left.items():
@@ -138,7 +141,9 @@ class LastWords:
         else:
             customer.words |= shared
         customer.words |= customer.before_raw or frozenset()
-        self._left.setdefault(place, {})[key] = customer.words
+        # Carried in and out again, perhaps nobody ever saw it here.
+        carried = SILENT if customer.said_at != place else frozenset()
+        self._left.setdefault(place, {})[key] = customer.words | carried
         customer.place = None
         if not self.owners(place):
             # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.

@@ -46,7 +46,7 @@ def read(client: Client) -> object:
 
 
 def change(client: Client) -> object:
-    return client.set_status(LIST, ADDRESS, "pending", merge_fields={"FNAME": "canary"})
+    return client.set_status(LIST, ADDRESS, "pending")
 
 
 def batch(client: Client) -> object:
@@ -562,7 +562,7 @@ def test_somebody_elses_status_is_never_taken_for_theirs(name: object) -> None:
         with pytest.raises(OutcomeUnknown):
             client.member(LIST, "ada@example.com")
         with pytest.raises(OutcomeUnknown):
-            client.set_status(LIST, "ada@example.com", "pending", merge_fields={})
+            client.set_status(LIST, "ada@example.com", "pending")
         with pytest.raises(OutcomeUnknown):
             client.change_address(LIST, "ada@example.com", "new@example.com")
 
@@ -861,15 +861,15 @@ def test_one_status_is_set_and_answered(served: Client, sandbox: MailchimpSandbo
     list_id = list_of(sandbox)
     sandbox.subscribe(list_id, ADDRESS)
     sandbox.unsubscribe(list_id, ADDRESS)
-    asked = served.set_status(list_id, ADDRESS, "pending", merge_fields={"FNAME": "Ada"})
+    asked = served.set_status(list_id, ADDRESS, "pending")
     assert asked is not None
     assert (asked.address, asked.status) == (ADDRESS, "pending")
     assert sandbox.requests[-1].path.endswith(subscriber_hash(ADDRESS))
     with pytest.raises(MemberRefused) as refused:
-        served.set_status(list_id, ADDRESS, "subscribed", merge_fields={})
+        served.set_status(list_id, ADDRESS, "subscribed")
     assert refused.value.reason == "compliance"
     with pytest.raises(NotFound):
-        served.set_status(list_id, "nobody@example.com", "pending", merge_fields={})
+        served.set_status(list_id, "nobody@example.com", "pending")
 
 
 def test_an_address_changes_and_the_member_stays(served: Client, sandbox: MailchimpSandbox) -> None:

@@ -507,3 +507,21 @@ def test_a_key_that_is_given_again_is_another_customer(connected: Host) -> None:
     connected.work()
     assert connected.status("cyd@example.com") == "unsubscribed"
     assert (connected.box(cyd), connected.box(70)) == (False, False)
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_who_changes_their_mind_while_a_rejoin_is_unanswered_is_not_asked(
+    connected: Host, arrived: bool
+) -> None:
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    for minutes, wanted in ((10, False), (10, True), (1, False)):
+        connected.clock.turn(minutes=minutes)
+        connected.change(ada, wants_news=wanted)
+        if wanted:
+            connected.sandbox.fail_next(how="reset", path="PATCH", applied=arrived)
+        connected.work()
+    connected.clock.turn(minutes=10)
+    connected.work()
+    assert connected.status("ada@example.com") == "unsubscribed"
+    assert connected.sandbox.mails == []

@@ -479,11 +479,17 @@ class World:
             return "not found"
         if member.barred:
             return "compliance"
+        opted = request.opted or self.mailchimp_now()
         if member.status is not Status.SUBSCRIBED:
             if not member.ours:
                 self.breaches.append(f"V: REJOIN of {request.address}, who was touched since")
             self.rejoined.add(request.address)
-            self._set(request.address, Status.SUBSCRIBED, opted=self.mailchimp_now())
+            self._set(request.address, Status.SUBSCRIBED, opted=opted)
+        elif request.opted is not None and member.opted != opted:
+            self.overwrote.add(request.address)  # it hides when they opted in
+            self.members[request.address] = member._replace(
+                opted=opted, changed=self.mailchimp_now(), ours=False
+            )
         return None
 
     def _shown(self, address: int) -> Member:
@@ -821,7 +827,8 @@ class World:
     def _writes_down(self, work: Work) -> None:
         work.verbs = [(row, verb) for row, verb in work.verbs if not self._overtaken(row)]
         for row, verb in work.verbs:
-            opted = self._request(row, verb).opted if verb is Verb.UPSERT else None
+            carries = verb in (Verb.UPSERT, Verb.REJOIN)
+            opted = self._request(row, verb).opted if carries else None
             memory.intend(row, verb, self.host_now(), opted)
             if self.machinery.acknowledges_before_sending:
                 row.acked_version, row.settled_version = row.version, row.decided_version
@@ -839,7 +846,8 @@ class World:
                 if_new = Status.PENDING
         if self.double_optin:
             if_new = Status.PENDING
-        opted = row.wanted_at if row.moved and if_new is Status.SUBSCRIBED else None
+        carries = if_new is Status.SUBSCRIBED or verb is Verb.REJOIN
+        opted = row.wanted_at if row.moved and carries else None
         if opted is not None:
             opted = opted.replace(microsecond=0)
         return Request(row.address, verb, if_new, opted, row.seen_status, row.orphan is not None)
