@@ -179,6 +179,15 @@ class Strace:
         text = self.log.read_text(errors="replace")
         return "(INJECTED)" in text or "+++ killed by SIGKILL" in text
 
+    def struck_a_database(self) -> bool:
+        """Whether a write failed that was neither HTTP nor Redis: in a thread that the dry run's
+        numbers do not stand for, it may be the database's.
+        """
+        failed = re.findall(
+            r'sendto\(\d+, "(.*) = -1 .*\(INJECTED\)', self.log.read_text(errors="replace")
+        )
+        return any(not re.match(r"(GET|POST|PUT|PATCH|DELETE) /|\*\d", text) for text in failed)
+
 
 def kills(calls: Calls, names: Iterable[str]) -> list[Fault]:
     """Death at each call."""
