@@ -172,6 +172,10 @@ def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) 
         contact.attempts += 1
         if contact.attempts < ALONE_AFTER:
             return
+    if verb is Verb.REMOVE and refusal.reason == "forgotten" and contact.attempts < ALONE_AFTER:
+        # Deleted permanently since they were read: as gone as a no wants them. The next look sees it.
+        memory.look_again(contact, now)
+        return
     memory.refuse(contact, refusal.reason, str(refusal), now)
     if verb is Verb.ASK:
         contact.asked_version = None  # it did not reach the person

@@ -59,6 +59,11 @@ def _person_comes(scene: Scene) -> None:
         scene.host.sandbox.subscribe(scene.host.list_id, scene.mail())
 
 
+def _forgotten(scene: Scene) -> None:
+    if scene.host.status(scene.mail()) is not None:
+        scene.host.sandbox.delete_permanently(scene.host.list_id, scene.mail())
+
+
 def _a_second_worker(scene: Scene) -> None:
     run_jobs(scene.host.app)
 
@@ -106,6 +111,7 @@ ACTS: dict[str, Act] = {
     "a namesake who says no": _a_namesake,
     "the person leaves": _person_leaves,
     "the person comes": _person_comes,
+    "deleted permanently at Mailchimp": _forgotten,
     "a second worker": _a_second_worker,
     "a worker takes over": _a_worker_takes_over,
     "paused": _paused,

@@ -229,3 +229,20 @@ def test_an_address_that_mailchimp_cannot_reach_is_said_on_the_page(host: Host) 
     host.clock.turn(days=1, minutes=1)
     host.work()
     assert len(host.sandbox.webhooks(host.list_id)) == 1
+
+
+def test_a_no_that_finds_nobody_left_to_remove_needs_nobodys_attention(connected: Host) -> None:
+    key = ada(connected)
+    sandbox, list_id = connected.sandbox, connected.list_id
+    sandbox.drop_rings(9)
+    sandbox.before_answer(
+        lambda: sandbox.delete_permanently(list_id, ADA), 2
+    )  # read, and then gone
+    connected.change(key, wants_news=False)
+    connected.work()
+    assert connected.status(ADA) is None
+    for _ in range(4):
+        connected.clock.turn(minutes=1)
+        connected.work()
+    assert connected.state(key) == "unsubscribed"
+    assert connected.rows("contact")[0].due_at is None
