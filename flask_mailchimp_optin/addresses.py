@@ -57,6 +57,14 @@ def canonical(raw: object) -> str:
     return result
 
 
+def canonical_or_none(raw: object) -> str | None:
+    """:func:`canonical`, and None where there is no such address."""
+    try:
+        return canonical(raw)
+    except BadAddress:
+        return None
+
+
 def subscriber_hash(address: str) -> str:
     """Mailchimp's path name of a member: MD5 of the lower-cased address, in hexadecimal.
 

@@ -6,15 +6,13 @@ Reads only; ``capture`` writes what is found here into the outbox.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 
-from .addresses import canonical
-from .errors import BadAddress
-from .mapping import BoundMapping
+from .addresses import canonical_or_none
+from .mapping import BoundMapping, tenant_name
 from .services import Services
 
 #: A bulk write that matches more customers than this is captured as "look at every customer".
@@ -54,12 +52,17 @@ class Row(NamedTuple):
     """What a bulk write is about.
 
     :param tenant: None if the table doesn't tell.
-    :param address: canonical; None if the table doesn't tell, or it can't be one.
+    :param email: as the table has it; None if it doesn't tell.
     """
 
     tenant: str | None
     box: bool | None
-    address: str | None
+    email: object
+
+    @property
+    def address(self) -> str | None:
+        """In canonical form; None if it can't be told, or can't be one."""
+        return canonical_or_none(self.email)
 
 
 def matched(state: ORMExecuteState, services: Services) -> dict[str, Row] | None:
@@ -105,7 +108,7 @@ def _pk(mapping: Any) -> tuple[Any, ...]:
 def _sources(mapping: BoundMapping) -> dict[str, str]:
     """Where the host's table itself tells a :class:`Row`'s values: the columns' attributes."""
     m = mapping.mapping
-    named = {"tenant": m.tenant, "box": m.opt_in, "address": m.email}
+    named = {"tenant": m.tenant, "box": m.opt_in, "email": m.email}
     columns = mapping.mapper.column_attrs
     return {name: s for name, s in named.items() if isinstance(s, str) and s in columns}
 
@@ -130,8 +133,5 @@ def _by_key(services: Services, rows: Iterable[Any]) -> dict[str, Row]:
 def _row(mapping: BoundMapping, told: dict[str, Any]) -> Row:
     tenant = "" if mapping.mapping.tenant is None else None
     if "tenant" in told:
-        tenant = "" if told["tenant"] is None else str(told["tenant"])
-    box, address = mapping.as_box(told.get("box")), told.get("address")
-    with suppress(BadAddress):
-        return Row(tenant, box, canonical(address))
-    return Row(tenant, box, None)
+        tenant = tenant_name(told["tenant"])
+    return Row(tenant, mapping.as_box(told.get("box")), told.get("email"))

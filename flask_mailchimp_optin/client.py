@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from .addresses import canonical, subscriber_hash
+from .addresses import canonical_or_none, subscriber_hash
 from .errors import (
-    BadAddress,
     LeaseLost,
     MemberRefused,
     NotFound,
@@ -94,15 +93,16 @@ class Write:
     status_if_new: str | None = None
     merge_fields: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
-    ip_opt: str | None = None
-    timestamp_opt: str | None = None
+    timestamp_opt: datetime | None = None
 
     def body(self) -> dict[str, Any]:
         """As Mailchimp's description of ``POST /lists/{list_id}`` has it."""
         body: dict[str, Any] = {"email_address": self.address}
-        for name in ("status", "status_if_new", "ip_opt", "timestamp_opt"):
+        for name in ("status", "status_if_new"):
             if getattr(self, name):
                 body[name] = getattr(self, name)
+        if self.timestamp_opt:
+            body["timestamp_opt"] = _written_time(self.timestamp_opt)
         if self.merge_fields:
             body["merge_fields"] = dict(self.merge_fields)
         if self.tags:
@@ -251,22 +251,22 @@ class Client:
         members = {m.address: m for m in [*new, *old]}
         refused: dict[str, MemberRefused] = {}
         for row in _rows(answer, "errors"):
-            address = _canonical_or_none(row.get("email_address"))
+            address = canonical_or_none(row.get("email_address"))
             if address is not None and address not in members:
                 refused[address] = refusal(str(row.get("error", "")), "", row)
         created = frozenset(m.address for m in new) - {m.address for m in old}
         return BatchAnswer(members=members, refused=refused, created=created)
 
     def set_status(
-        self, list_id: str, address: str, status: str, *, timestamp_opt: str | None = None
+        self, list_id: str, address: str, status: str, *, timestamp_opt: datetime | None = None
     ) -> MemberRead | None:
         """Set one existing member's status: ``pending`` asks the person, ``subscribed`` rejoins.
 
-        :param timestamp_opt: ISO 8601: when somebody who rejoins said yes.
+        :param timestamp_opt: when somebody who rejoins said yes.
         """
         body = {"status": status}
         if timestamp_opt is not None:
-            body["timestamp_opt"] = timestamp_opt
+            body["timestamp_opt"] = _written_time(timestamp_opt)
         path = f"lists/{list_id}/members/{subscriber_hash(address)}?skip_merge_validation=true"
         return _member(self._send("PATCH", path, body), address)
 
@@ -393,7 +393,7 @@ def _unreadable(row: Mapping[str, Any]) -> MemberRead:
 
 def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead | None:
     """A member from an answer; None where the row is not about a readable address."""
-    address = _canonical_or_none(row.get("email_address"))
+    address = canonical_or_none(row.get("email_address"))
     status = row.get("status")
     if not isinstance(status, str) or not status:
         status = ""
@@ -410,13 +410,6 @@ def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead 
     )
 
 
-def _canonical_or_none(raw: object) -> str | None:
-    try:
-        return canonical(raw)
-    except BadAddress:
-        return None
-
-
 def parse_time(text: object) -> datetime | None:
     """Mailchimp's ISO 8601 time as aware UTC; None for "" and anything unreadable."""
     if not isinstance(text, str) or not text:
@@ -426,6 +419,10 @@ def parse_time(text: object) -> datetime | None:
         return time_.replace(tzinfo=UTC) if time_.tzinfo is None else time_.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def _written_time(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
 
 
 def _webhook(row: Mapping[str, Any]) -> Webhook:

@@ -20,7 +20,7 @@ from sqlalchemy import MetaData, Table, inspect, select, tuple_
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, Session
 
-from .addresses import canonical
+from .addresses import canonical, canonical_or_none
 from .errors import BadAddress, ConfigError, MailchimpOptinError
 
 #: An attribute's name, or a callable that takes the customer.
@@ -230,16 +230,15 @@ class BoundMapping:
         if self.mapping.tenant is None:
             return ""
         try:
-            value = _value(customer, self.mapping.tenant)
+            return tenant_name(_value(customer, self.mapping.tenant))
         except _MappingFailed:
             return None
-        return "" if value is None else str(value)
 
     def address_of(self, customer: Any) -> str | None:
         """The canonical address, or None if it can't be one."""
         try:
-            return canonical(_value(customer, self.mapping.email))
-        except (BadAddress, _MappingFailed):
+            return canonical_or_none(_value(customer, self.mapping.email))
+        except _MappingFailed:
             return None
 
     as_box = staticmethod(lambda value: as_box(value))
@@ -321,6 +320,11 @@ def _python_type(column: Any) -> Any:
         return column.type.python_type
     except NotImplementedError:
         return None
+
+
+def tenant_name(value: object) -> str:
+    """The tenant's name as we store it: None is the one without a name."""
+    return "" if value is None else str(value)
 
 
 class _MappingFailed(MailchimpOptinError):

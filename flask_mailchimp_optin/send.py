@@ -87,14 +87,14 @@ def _both(first: BatchAnswer, second: BatchAnswer) -> BatchAnswer:
 def _write(here: Round, contact: Contact, verb: Verb) -> Write:
     if verb is Verb.REMOVE:
         return Write(address=contact.address, status="unsubscribed")
-    snapshot, opted = here.snapshots.get(contact.pair), _opt_in(here, contact, verb)
+    snapshot = here.snapshots.get(contact.pair)
     fields = contacts.merge_fields(snapshot, contact.profile_tags) if snapshot else {}
     return Write(
         address=contact.address,
         status_if_new=_status_if_new(here, contact),
         merge_fields=fields,
         tags=snapshot.tags if snapshot else (),
-        timestamp_opt=opted.isoformat(timespec="seconds") if opted else None,
+        timestamp_opt=_opt_in(here, contact, verb),
     )
 
 
@@ -218,14 +218,8 @@ def _still_ours(here: Round, contact: Contact) -> bool:
 def _set_status(here: Round, contact: Contact, verb: Verb) -> None:
     status = Status.PENDING if verb is Verb.ASK else Status.SUBSCRIBED
     list_id, now = here.audience.list_id, here.services.now()
-    opted = contact.open_opt_at
     shown = memory.member_of(
-        here.client.set_status(
-            list_id,
-            contact.address,
-            status,
-            timestamp_opt=opted.isoformat(timespec="seconds") if opted else None,
-        )
+        here.client.set_status(list_id, contact.address, status, timestamp_opt=contact.open_opt_at)
     )
     if shown.status is not status:
         raise OutcomeUnknown(CUT_OFF)  # the answer is not this request's

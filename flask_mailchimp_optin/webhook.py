@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
-from .addresses import canonical
-from .errors import BadAddress, MailchimpOptinError
+from .addresses import canonical_or_none
+from .errors import MailchimpOptinError
 
 MAX_BODY = 64 * 1024  # bytes
 _MAX_FIELDS = 1000
@@ -95,18 +95,11 @@ def parse(body: bytes) -> Ring:
     return Ring(
         type=kind,
         list_id=list_id,
-        address=_address(address),
-        new_address=_address(new_address),
+        address=canonical_or_none(address),
+        new_address=canonical_or_none(new_address),
         fired_at=_fired_at(form.get("fired_at", "")),
         digest=hashlib.sha256(body).hexdigest(),
     )
-
-
-def _address(raw: str | None) -> str | None:
-    try:
-        return canonical(raw)
-    except BadAddress:
-        return None
 
 
 def _fired_at(text: str) -> datetime | None:
