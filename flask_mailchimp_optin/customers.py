@@ -78,13 +78,15 @@ class _Look:
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
         self._fresh: list[dict[str, Any]] = []
+        self._changed: list[dict[str, Any]] = []
         self._same: list[int] = []
 
     def leaves(self, record: Row[Any] | None) -> None:
         """The customer is no longer this tenant's."""
         self.touched |= _pair(record)
         if record is not None:
-            self.tx.execute(_by_id(self.services, record.id, delete))
+            table = self.services.tables.customer
+            self.tx.execute(delete(table).where(table.c.id == record.id))
 
     def at(
         self,
@@ -112,7 +114,7 @@ class _Look:
         if record is None:
             self._fresh.append(values)
         elif _differs(record, values):
-            self.tx.execute(_by_id(self.services, record.id, update).values(**values))
+            self._changed.append({"id": record.id, **values})
         else:
             self._same.append(record.id)
         _note_move(record, values, self.moves)
@@ -132,9 +134,10 @@ class _Look:
         return None
 
     def remember(self) -> None:
-        """Write what has not been written one by one."""
+        """Write what was found."""
         table = self.services.tables.customer
         self.tx.execute(insert(table), self._fresh)
+        self.tx.update_each(table, self._changed)
         for chunk in contacts.chunks(self._same):
             still_there = update(table).where(table.c.id.in_(chunk))
             self.tx.execute(still_there.values(seen_at=self.services.now()))
@@ -200,11 +203,6 @@ def _master_changed(record: Row[Any] | None, values: Mapping[str, Any]) -> bool:
         and record.audience_id != values["audience_id"]
         and record.address == values["address"]
     )
-
-
-def _by_id(services: Services, id_: int, statement: Any) -> Any:
-    table = services.tables.customer
-    return statement(table).where(table.c.id == id_)
 
 
 def _earlier_decisions(

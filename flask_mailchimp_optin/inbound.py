@@ -78,11 +78,12 @@ def answer_rings(services: Services, lease: Lease) -> bool:
             return False
         pairs = {(r.audience_id, a) for r in rows for a in (r.address, r.new_address) if a}
         known = look(tx, services, lease.connection_id, pairs)
+        outcomes = []
         for row in rows:
             ours = {(row.audience_id, a) for a in (row.address, row.new_address)} & known
-            text = "looked at" if ours else IGNORED
-            tx.execute(update(events).where(events.c.id == row.id).values(outcome=text))
+            outcomes.append({"id": row.id, "outcome": "looked at" if ours else IGNORED})
             _note_renaming(tx, services, row)
+        tx.update_each(events, outcomes)
         return True
 
     return services.transact(work)

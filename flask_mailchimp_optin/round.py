@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from blinker import NamedSignal
-from sqlalchemy import Row, false, select, update
+from sqlalchemy import Row, select, update
 
 from . import contacts, signals
 from .client import Client, MemberRead
@@ -192,8 +192,8 @@ class Round:
         """Receipts into the ledger, then the host's signals."""
 
         def work(tx: Transaction) -> None:
-            for _, contact, why in self.news:
-                self._receipt(tx, contact, why)
+            for some in contacts.chunks(self.news):
+                self._receipts(tx, [(contact, why) for _, contact, why in some])
 
         if self.news:
             self.services.transact(work)
@@ -202,20 +202,31 @@ class Round:
                 facts = {"tenant": self.connection.tenant, "customer_key": key, "reason": why}
                 self.services.tell(signal, **facts)
 
-    def _receipt(self, tx: Transaction, contact: Contact, why: str) -> None:
-        table, keys = self.services.tables.decision, self.keys.get(contact.pair, [])
-        changed = contact.seen_changed_at
-        stamp = f", changed there {changed:%Y-%m-%d %H:%M:%S} UTC" if changed else ""
-        text = f"{why} ({contact.seen_status or 'no member'}{stamp})"
-        tx.execute(
-            update(table)
-            .where(
-                table.c.customer_key.in_(keys) if keys else false(),
-                table.c.receipt.is_(None),
-                table.c.value == contact.wanted,
-            )
-            .values(receipt=text, list_id=self.audience.list_id)
+    def _receipts(self, tx: Transaction, news: list[tuple[Contact, str]]) -> None:
+        """What Mailchimp said to a decision that stands is noted beside it, once."""
+        table = self.services.tables.decision
+        told = {key: what for what in reversed(news) for key in self.keys.get(what[0].pair, [])}
+        rows = tx.rows(
+            select(table.c.id, table.c.customer_key, table.c.value)
+            .where(table.c.customer_key.in_(list(told)), table.c.receipt.is_(None))
+            .order_by(table.c.id)
         )
+        receipts = [
+            {
+                "id": row.id,
+                "receipt": _receipt(*told[row.customer_key]),
+                "list_id": self.audience.list_id,
+            }
+            for row in rows
+            if row.value is told[row.customer_key][0].wanted
+        ]
+        tx.update_each(table, receipts)
+
+
+def _receipt(contact: Contact, why: str) -> str:
+    changed = contact.seen_changed_at
+    stamp = f", changed there {changed:%Y-%m-%d %H:%M:%S} UTC" if changed else ""
+    return f"{why} ({contact.seen_status or 'no member'}{stamp})"
 
 
 _NEWS: dict[str, NamedSignal] = {

@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from blinker import NamedSignal
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, Table, bindparam, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -59,6 +59,19 @@ class Transaction:
         if rows is None:
             return int(self.connection.execute(statement).rowcount)
         return int(self.connection.execute(statement, rows).rowcount) if rows else 0
+
+    def update_each(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Change rows by their ``id``, each to values of its own.
+
+        One statement for all that change the same columns.
+        """
+        alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in rows:
+            values = {f"b_{name}": value for name, value in row.items()}
+            alike.setdefault(tuple(sorted(row.keys() - {"id"})), []).append(values)
+        for names, some in alike.items():
+            new = {name: bindparam(f"b_{name}", type_=table.c[name].type) for name in names}
+            self.execute(update(table).where(table.c.id == bindparam("b_id")).values(new), some)
 
     def insert(self, statement: Any) -> int:
         """Insert one row; its id."""

@@ -84,6 +84,8 @@ class Wants:
         """
         self.tx, self.services, self.house = tx, services, house
         self.release, self.profiles, self.gone = release, profiles, gone
+        self._changed: list[dict[str, Any]] = []
+        self._withdrawn: list[memory.Contact] = []
 
     def settle(
         self,
@@ -108,6 +110,9 @@ class Wants:
                 self._want(row, decided[pair], owners[pair], followed.get(pair))
             elif pair not in left_behind:  # those are settled together with the new address
                 self._orphan(row, said_no=pair in nos)
+        self.tx.update_each(self.services.tables.contact, self._changed)
+        for row in self._withdrawn:
+            self._withdraw_elsewhere(row)
 
     def _want(
         self,
@@ -133,7 +138,7 @@ class Wants:
             when, facts = at or self.services.now(), Facts(source="shared address", at=at)
             set_boxes(self.tx, self.services, others, wanted, when, facts)
         if wanted is False and new_decision:
-            self._withdraw_elsewhere(row)
+            self._withdrawn.append(row)
 
     def _values(
         self,
@@ -158,8 +163,7 @@ class Wants:
         return values
 
     def _update(self, row: memory.Contact, **values: Any) -> None:
-        table = self.services.tables.contact
-        self.tx.execute(update(table).where(table.c.id == row.id).values(**values))
+        self._changed.append({"id": row.id, **values})
 
     def _withdraw_elsewhere(self, row: memory.Contact) -> None:
         """A no also reaches lists that the customer was left in when the master list changed."""
