@@ -90,8 +90,9 @@ class Memory:
     :param agreed: what both sides last agreed on.
     :param subscribed_seen_at: when a read last showed ``subscribed``.
     :param opted_at: the member's ``timestamp_opt`` when both sides last agreed.
-    :param agreed_at: when that was, by the host's clock: a decision made before it was not known then.
-        None where only we had acted at Mailchimp.
+    :param seen_opted_at: the member's ``timestamp_opt`` when last read, or shown by an answer.
+    :param agreed_at: when both sides last agreed, by the host's clock: a decision made before it was
+        not known then. None where only we had acted at Mailchimp.
     :param removed_at: ``last_changed`` in the answer to our own REMOVE; None if there was none.
     :param sent: verbs whose requests are open, or were lost and may have made what is seen.
     :param opted_by_us: the opt-in that is seen has the very time that a lost request of ours carried.
@@ -103,6 +104,7 @@ class Memory:
     agreed: Agreed = Agreed.NOTHING
     subscribed_seen_at: datetime | None = None
     opted_at: datetime | None = None
+    seen_opted_at: datetime | None = None
     agreed_at: datetime | None = None
     removed_at: datetime | None = None
     sent: frozenset[Verb] = frozenset()
@@ -227,8 +229,8 @@ def _host_says_no(host: Host, member: Member, memory: Memory) -> Outcome:
         return _no_against_question(host, member, memory)
     if member.status is Status.SUBSCRIBED:
         return _no_against_yes(host, member, memory)
-    # Until the no is settled, whatever changed them since our REMOVE does not make it somebody else's.
-    answered = memory.removed_at is not None and host.moved
+    # Whatever changed them since our REMOVE: without another opt-in they have not been back.
+    answered = memory.removed_at is not None and member.timestamp_opt == memory.seen_opted_at
     ours = answered or Verb.REMOVE in memory.sent or _only_we_removed(member, memory)
     if member.status is Status.UNSUBSCRIBED and ours:
         if Verb.REMOVE in memory.sent and memory.agreed is Agreed.ASKED and not host.moved:

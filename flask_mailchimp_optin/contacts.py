@@ -54,22 +54,38 @@ def ensure(
     """The contacts of these (audience id, address) pairs; missing ones are made, unasked and idle."""
     wanted = set(pairs)
     found = find(tx, services, wanted)
-    missing = sorted(wanted - set(found))
+    missing = wanted - set(found)
     if missing:
-        blank = {
-            "connection_id": connection_id,
-            "version": 0,
-            "acked_version": 0,
-            "decided_version": 0,
-            "settled_version": 0,
-            "agreed": Agreed.NOTHING.value,
-            "look": False,
-            "attempts": 0,
-        }
-        rows = [blank | {"audience_id": audience, "address": a} for audience, a in missing]
-        tx.execute(insert(services.tables.contact), rows)
-        found |= find(tx, services, set(missing))
+        add(tx, services, [blank(services, connection_id, pair) for pair in sorted(missing)])
+        found |= find(tx, services, missing)
     return found
+
+
+def blank(services: Services, connection_id: int, pair: tuple[int, str]) -> Contact:
+    """A contact that is not in the database yet: unasked, idle, without an id."""
+    names = services.tables.contact.columns.keys()
+    values = dict.fromkeys(names) | {
+        "connection_id": connection_id,
+        "audience_id": pair[0],
+        "address": pair[1],
+        "version": 0,
+        "acked_version": 0,
+        "decided_version": 0,
+        "settled_version": 0,
+        "agreed": Agreed.NOTHING.value,
+        "late": (),
+        "look": False,
+        "attempts": 0,
+    }
+    return Contact(**values)
+
+
+def add(tx: Transaction, services: Services, made: list[Contact]) -> None:
+    """Insert contacts that are not in the database yet."""
+    rows = [vars(contact) | {"late": late_text(contact.late)} for contact in made]
+    for row in rows:
+        del row["id"]
+    tx.execute(insert(services.tables.contact), rows)
 
 
 def find(

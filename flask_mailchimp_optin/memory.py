@@ -14,7 +14,7 @@ from sqlalchemy import Row
 
 from .client import MemberRead
 from .consent import EPSILON, LATE, Agreed, Host, Member, Memory, Status, Verb
-from .models import utc
+from .models import CONTACT_TIMES, utc
 
 #: A member's change of address, among the verbs of a contact's requests.
 MOVE = "move"
@@ -51,10 +51,10 @@ class Contact(SimpleNamespace):
     @classmethod
     def of(cls, row: Row[Any]) -> Contact:
         """From a row of the table."""
-        values = dict(row._mapping)
-        for name, value in values.items():
-            if isinstance(value, datetime):
-                values[name] = utc(value)
+        values = row._asdict()
+        for name in CONTACT_TIMES:
+            if values[name] is not None:
+                values[name] = utc(values[name])
         values["late"] = late_read(values["late"])
         return cls(**values)
 
@@ -95,6 +95,7 @@ def memory_of(row: Contact, member: Member, now: datetime) -> Memory:
         agreed=Agreed(row.agreed),
         subscribed_seen_at=row.subscribed_seen_at,
         opted_at=row.agreed_opt_at,
+        seen_opted_at=row.seen_opt_at,
         agreed_at=row.agreed_at,
         removed_at=row.removed_at,
         # An address change that may still land can make a member of the new address.

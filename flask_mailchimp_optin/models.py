@@ -244,6 +244,11 @@ def _contact() -> list[Any]:
     ]
 
 
+CONTACT_TIMES = tuple(
+    column.name for column in _contact() if isinstance(column, Column) and column.type is Time
+)
+
+
 def _erasure() -> list[Any]:
     """An address that was erased for good, as a keyed hash. Outlives the connection."""
     return [

@@ -101,8 +101,13 @@ class Wants:
         owners = contacts.owners(self.tx, self.services, pairs)
         decided = {p: _decide(owners.get(p, []), nos.get(p, [])) for p in pairs}
         needed = [p for p in pairs if p in moves or decided[p][0] is not None]
-        rows = contacts.ensure(self.tx, self.services, self.house.connection_id, needed)
-        rows |= contacts.find(self.tx, self.services, pairs - set(rows))
+        rows = contacts.find(self.tx, self.services, pairs)
+        new = {
+            pair: contacts.blank(self.services, self.house.connection_id, pair)
+            for pair in needed
+            if pair not in rows
+        }
+        rows |= new
         followed = {p: old for p, old in moves.items() if _can_move(rows, owners, p, old)}
         left_behind = {(audience, old) for (audience, _), old in followed.items()}
         for pair, row in rows.items():
@@ -110,6 +115,7 @@ class Wants:
                 self._want(row, decided[pair], owners[pair], followed.get(pair))
             elif pair not in left_behind:  # those are settled together with the new address
                 self._orphan(row, said_no=pair in nos)
+        contacts.add(self.tx, self.services, list(new.values()))
         self.tx.update_each(self.services.tables.contact, self._changed)
         for row in self._withdrawn:
             self._withdraw_elsewhere(row)
@@ -163,7 +169,10 @@ class Wants:
         return values
 
     def _update(self, row: memory.Contact, **values: Any) -> None:
-        self._changed.append({"id": row.id, **values})
+        if row.id is None:
+            vars(row).update(values)
+        else:
+            self._changed.append({"id": row.id, **values})
 
     def _withdraw_elsewhere(self, row: memory.Contact) -> None:
         """A no also reaches lists that the customer was left in when the master list changed."""
