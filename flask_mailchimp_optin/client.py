@@ -29,6 +29,7 @@ from .transport import Transport
 #: 32 hexadecimal digits, a hyphen, the data centre. Nothing else may become part of a host name.
 _KEY = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
 _PAGE = 1000
+LARGEST_BATCH = 500  # members in one call, says Mailchimp
 MEMBER_FIELDS = (
     "email_address,status,last_changed,timestamp_opt,unsubscribe_reason,web_id,merge_fields"
 )

@@ -158,6 +158,8 @@ def agree(contact: Contact, agreed: Agreed, now: datetime) -> None:
     if not again:
         contact.agreed_at = now
     contact.agreed, contact.agreed_opt_at = agreed.value, contact.seen_opt_at
+    if agreed is not Agreed.ASKED:
+        contact.asked_version = None  # the question is over: whatever crosses next is another
     contact.settled_version = contact.decided_version
     contact.attempts = 0
     if contact.refusal != "merge_fields":

@@ -7,11 +7,11 @@ Both journeys. It saves and tells; what is decided and what is sent is the busin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from blinker import NamedSignal
 from sqlalchemy import Row, select, update
@@ -25,6 +25,9 @@ from .mapping import Snapshot
 from .memory import Contact
 from .recent import Recent
 from .services import Services, Transaction
+
+T = TypeVar("T")
+A = TypeVar("A")
 
 #: A reading that fails never parks anybody: it may be Mailchimp's trouble, and nothing was refused.
 _MOST_UNREAD = 5
@@ -71,19 +74,31 @@ class Round:
 
         self.keys = self.services.transact(work)
 
+    def at_once(self, call: Callable[[T], A], given: list[T]) -> Iterator[tuple[T, A]]:
+        """Calls in threads, as many at a time as Mailchimp may be asked; each with what it returned.
+
+        In the order of their answers: one is worked on while others are under way.
+        """
+        if len(given) == 1:
+            yield given[0], call(given[0])
+            return
+        with ThreadPoolExecutor(self.services.config.CONNECTIONS) as pool:
+            calls = {pool.submit(call, one): one for one in given}
+            for done in as_completed(calls):
+                yield calls[done], done.result()
+
     def members(self, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
         """The members as they are now, read one by one, a few at a time; None for no member."""
         found: dict[tuple[int, str], MemberRead | None] = {}
         for some in contacts.chunks(wanted, self.services.config.CONNECTIONS):
             self.services.transact(lambda tx: self.lease.hold(tx, self.services))
-            with ThreadPoolExecutor(len(some)) as pool:
-                reads = list(pool.map(self._member, some))
-            found |= {
-                contact.pair: read
-                for contact, read in zip(some, reads, strict=True)
-                if not isinstance(read, MailchimpError)
-            }
-            self._unread(some, [read for read in reads if isinstance(read, MailchimpError)], found)
+            errors = []
+            for contact, read in self.at_once(self._member, some):
+                if isinstance(read, MailchimpError):
+                    errors.append(read)
+                else:
+                    found[contact.pair] = read
+            self._unread(some, errors, found)
         return found
 
     def _member(self, contact: Contact) -> MemberRead | MailchimpError | None:

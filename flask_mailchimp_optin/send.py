@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from . import contacts, memory, signals, verdicts
-from .client import BatchAnswer, Write
+from .client import LARGEST_BATCH, BatchAnswer, Write
 from .consent import Act, Agreed, Member, Outcome, Status, Verb
 from .errors import (
     MailchimpError,
@@ -29,51 +29,79 @@ _PARK_AFTER = 8  # attempts, before a person has to look
 
 
 def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
-    """UPSERT and REMOVE, in one call."""
+    """UPSERT and REMOVE: up to 500 in one call, and several calls at a time."""
     verbs = here.not_overtaken(verbs)
-    if not verbs:
-        return
-    try:
-        answer = _call(here, verbs)
-    except NotFound as error:
-        if not here.audience_gone():
-            failed(here, [contact for contact, _ in verbs], error)
-        return
-    except MailchimpError as error:
-        failed(here, [contact for contact, _ in verbs], error)
-        if not isinstance(error, OutcomeUnknown):
-            raise
-        return
-    for contact, verb in verbs:
-        _answered(here, contact, verb, answer)
-    here.save([contact for contact, _ in verbs])
+    _write_down(here, verbs)
+    parts = list(contacts.chunks(verbs, LARGEST_BATCH))
+    stopped: MailchimpError | None = None
+    for part, answer in here.at_once(lambda part: _post(here, part), parts):
+        sent = [contact for contact, _ in part]
+        try:
+            whole = _finished(here, part, answer)
+        except MailchimpError as error:
+            gone = isinstance(error, NotFound) and here.audience_gone()
+            if not gone:
+                failed(here, sent, error)
+            if not isinstance(error, OutcomeUnknown | NotFound):
+                stopped = error
+            continue
+        for contact, verb in part:
+            _answered(here, contact, verb, whole)
+        here.save(sent)
+    if stopped is not None:
+        raise stopped
 
 
 def _write_down(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     """Before each call, also of a batch that is halved: the lease holds, and the time is right."""
     now = here.services.now()
     for contact, verb in verbs:
-        memory.intend(contact, verb, now, _opt_in(here, contact, verb))
+        memory.intend(contact, verb, now, _opt_in(here, contact, verb, now))
     here.save([contact for contact, _ in verbs])
 
 
-def _call(here: Round, verbs: list[tuple[Contact, Verb]]) -> BatchAnswer:
-    writes = {contact.address: _write(here, contact, verb) for contact, verb in verbs}
-    _write_down(here, verbs)
+def _post(
+    here: Round, verbs: list[tuple[Contact, Verb]], *, plain: bool = False
+) -> BatchAnswer | MailchimpError:
+    """One call; its error as a value, for it may be made in a thread."""
+    writes = [_write(here, contact, verb) for contact, verb in verbs]
+    if plain:
+        writes = [replace(write, merge_fields={}) for write in writes]
     try:
-        answer = here.client.write(here.audience.list_id, list(writes.values()))
-    except (MemberRefused, RequestRefused) as error:
+        return here.client.write(here.audience.list_id, writes)
+    except MailchimpError as error:
+        return error
+
+
+def _finished(
+    here: Round, verbs: list[tuple[Contact, Verb]], answer: BatchAnswer | MailchimpError
+) -> BatchAnswer:
+    """What a batch came to, with what has to be said once more because of its first answer.
+
+    :raises MailchimpError: there is no answer to it.
+    """
+    if isinstance(answer, MemberRefused | RequestRefused):
         if len(verbs) == 1:
-            return BatchAnswer(members={}, refused={verbs[0][0].address: _as_refusal(error)})
+            return BatchAnswer(members={}, refused={verbs[0][0].address: _as_refusal(answer)})
         half = len(verbs) // 2  # one bad row refused the whole call: find it
         return _both(_call(here, verbs[:half]), _call(here, verbs[half:]))
-    plain = {a for a, error in answer.refused.items() if error.reason == "merge_fields"}
-    if not plain:
+    if isinstance(answer, MailchimpError):
+        raise answer
+    refused = {a for a, error in answer.refused.items() if error.reason == "merge_fields"}
+    if not refused:
         return answer
     # Consent is sent even if the profile is refused.
-    _write_down(here, [(contact, verb) for contact, verb in verbs if contact.address in plain])
-    again = here.client.write(here.audience.list_id, [_plain(writes[a]) for a in sorted(plain)])
-    return _both(answer, again)
+    again = [(contact, verb) for contact, verb in verbs if contact.address in refused]
+    _write_down(here, again)
+    second = _post(here, again, plain=True)
+    if isinstance(second, MailchimpError):
+        raise second
+    return _both(answer, second)
+
+
+def _call(here: Round, verbs: list[tuple[Contact, Verb]]) -> BatchAnswer:
+    _write_down(here, verbs)
+    return _finished(here, verbs, _post(here, verbs))
 
 
 def _both(first: BatchAnswer, second: BatchAnswer) -> BatchAnswer:
@@ -94,20 +122,21 @@ def _write(here: Round, contact: Contact, verb: Verb) -> Write:
         status_if_new=_status_if_new(here, contact),
         merge_fields=fields,
         tags=snapshot.tags if snapshot else (),
-        timestamp_opt=_opt_in(here, contact, verb),
+        timestamp_opt=contact.open_opt_at,
     )
 
 
-def _opt_in(here: Round, contact: Contact, verb: Verb) -> datetime | None:
+def _opt_in(here: Round, contact: Contact, verb: Verb, now: datetime) -> datetime | None:
     """The time of the yes, as evidence for Mailchimp: of who rejoins, or is new and need not confirm.
 
-    By it we know our own request again, if its answer is lost and a no comes after it.
+    By it we know our own request again if its answer is lost. A yes that was found without a time
+    carries the time of the request.
     """
     makes_new = verb is Verb.UPSERT and _status_if_new(here, contact) == Status.SUBSCRIBED
     if not contact.moved or not (makes_new or verb is Verb.REJOIN):
         return None
-    at: datetime | None = contact.wanted_at
-    return at.replace(microsecond=0) if at else None
+    at: datetime = contact.wanted_at or now
+    return at.replace(microsecond=0)
 
 
 def _status_if_new(here: Round, contact: Contact) -> str:
@@ -252,7 +281,3 @@ def _as_refusal(error: MemberRefused | RequestRefused) -> MemberRefused:
     if isinstance(error, MemberRefused):
         return error
     return MemberRefused(str(error), reason="invalid", status=error.status or 400)
-
-
-def _plain(write: Write) -> Write:
-    return replace(write, merge_fields={})

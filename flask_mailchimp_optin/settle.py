@@ -1,6 +1,6 @@
 """Both journeys meet: contacts that are due are read, decided on, told to Mailchimp and remembered.
 
-Up to 500 contacts of one audience at a time. What is going to be sent is written down and committed
+Some thousand contacts of one audience at a time. What is going to be sent is written down and committed
 first; no transaction is open while Mailchimp is spoken to; an answer acknowledges exactly the version
 it was about.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, and_, false, or_, select
 
 from . import leave, memory, send, verdicts
-from .client import Client, MemberRead
+from .client import LARGEST_BATCH, Client, MemberRead
 from .consent import Status, Verb
 from .errors import OutcomeUnknown, TryLater
 from .lease import Lease
@@ -22,7 +22,6 @@ from .recent import Recent
 from .round import Round
 from .services import Services, Transaction
 
-_BATCH = 500  # Mailchimp's most in one call
 _SINGLE_READS = 20  # above this many, one paged reading of what changed is cheaper
 _MARGIN = timedelta(seconds=120)
 
@@ -55,7 +54,7 @@ def settle(
     recent: Recent,
     condition: Any,
 ) -> bool:
-    """Settle up to 500 due contacts of one audience; whether there were any.
+    """Settle due contacts of one audience, as many as go out at once; whether there were any.
 
     :param condition: from :func:`due`.
     :raises MailchimpError: about the connection as a whole; single members' troubles stay here.
@@ -90,7 +89,8 @@ def _pick(
     company = query.where(
         table.c.audience_id == first.audience_id, table.c.attempts < send.ALONE_AFTER
     )
-    return audience, [Contact.of(row) for row in tx.rows(company.limit(_BATCH))]
+    most = LARGEST_BATCH * services.config.CONNECTIONS
+    return audience, [Contact.of(row) for row in tx.rows(company.limit(most))]
 
 
 def _run(here: Round, picked: list[Contact]) -> None:

@@ -53,10 +53,11 @@ def take(
         contact.seen_status, contact.look = Status.ABSENT.value, True
         contact.due_at = now + _ONCE_MORE
         return Outcome(act=Act.WAIT, why="not found at Mailchimp; it is looked once more")
+    remembered = memory.memory_of(contact, member, now)
     outcome = decide(
         memory.host_of(contact),
         member,
-        memory.memory_of(contact, member, now),
+        remembered,
         always_confirm=here.connection.always_confirm or here.audience.double_optin,
     )
     was, known_at = contact.agreed, here.read_at
@@ -71,7 +72,7 @@ def take(
         _follow(here, contact, member, outcome)
     else:
         _rest(here, contact, member, outcome, was)
-    if made_by_us:
+    if made_by_us or remembered.opted_by_us:
         contact.agreed_at = None
     return outcome
 

@@ -141,10 +141,12 @@ class LastWords:
         else:
             customer.words |= shared
         customer.words |= customer.before_raw or frozenset()
-        # Carried in and out again, perhaps nobody ever saw it here.
-        carried = SILENT if customer.said_at != place else frozenset()
-        self._left.setdefault(place, {})[key] = customer.words | carried
         customer.place = None
+        carried = SILENT if customer.said_at != place else frozenset()
+        if carried:  # in and out again: perhaps somebody saw it here, perhaps nobody did
+            for mate in self.owners(place):
+                self.customers[mate].words |= shared
+        self._left.setdefault(place, {})[key] = customer.words | carried
         if not self.owners(place):
             # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.
             self._mailchimp[place] = self._mailchimp.get(place, SILENT) | {(False, at)}

@@ -37,6 +37,34 @@ def test_enabling_starts_a_sync_that_shows_its_progress(host: Host) -> None:
     assert len(host.sandbox.members(host.list_id)) == 30
 
 
+def test_a_large_sync_makes_several_calls_at_a_time_and_never_more_than_configured(
+    host: Host,
+) -> None:
+    add_many(host, 2600, wants_news=True)
+    host.sandbox.latency_s = 0.2
+    host.connect()
+    assert len(host.calls("POST", host.list_id)) - len(host.calls("POST", "/webhooks")) == 6
+    assert 3 <= host.sandbox.peak_connections <= host.services.config.CONNECTIONS
+    members = host.sandbox.members(host.list_id).values()
+    assert [m["status"] for m in members] == 2600 * ["subscribed"]
+    (run,) = progress(host)
+    assert (run.state, run.sent, run.failed) == ("done", 2600, 0)
+
+
+def test_of_several_calls_at_a_time_each_answer_counts_for_its_own_members(host: Host) -> None:
+    add_many(host, 1600, wants_news=True)
+    path = f"POST /3.0/lists/{next(iter(host.sandbox.audiences))}?"
+    host.sandbox.fail_next(500, path=path, applied=True)
+    host.sandbox.fail_next(400, path=path)
+    host.connect()
+    for _ in range(8):
+        host.clock.turn(minutes=2)
+        host.work()
+    assert len(host.sandbox.members(host.list_id)) == 1600
+    with host.app.app_context():
+        assert not [c for c in host.rows("contact") if c.due_at or c.late or c.refusal]
+
+
 def test_mailchimp_is_read_before_anything_is_sent(host: Host) -> None:
     list_id = next(iter(host.sandbox.audiences))
     host.sandbox.add_members(list_id, ["c1@example.com"], status="unsubscribed")

@@ -756,10 +756,11 @@ class World:
     def _takes(self, work: Work, row: Contact, member: Member, *, answered: bool) -> Outcome:
         """As ``verdicts.take``: the rule decides; what needs no request is done."""
         now = self.host_now()
+        remembered = memory.memory_of(row, member, now)
         outcome = self.machinery.rule(
             memory.host_of(row),
             member,
-            memory.memory_of(row, member, now),
+            remembered,
             always_confirm=self.always_confirm or self.double_optin,
         )
         known_at = work.read_at
@@ -778,7 +779,8 @@ class World:
             memory.refuse(row, "unreachable", "", now)
             self._save(row)
         else:
-            self._rests(work, row, outcome, made_by_us=answered and row.address in work.created)
+            created = answered and row.address in work.created
+            self._rests(work, row, outcome, made_by_us=created or remembered.opted_by_us)
         return outcome
 
     def _rests(self, work: Work, row: Contact, outcome: Outcome, *, made_by_us: bool) -> None:
@@ -827,9 +829,11 @@ class World:
     def _writes_down(self, work: Work) -> None:
         work.verbs = [(row, verb) for row, verb in work.verbs if not self._overtaken(row)]
         for row, verb in work.verbs:
-            carries = verb in (Verb.UPSERT, Verb.REJOIN)
-            opted = self._request(row, verb).opted if carries else None
-            memory.intend(row, verb, self.host_now(), opted)
+            now = self.host_now()
+            makes_new = verb is Verb.UPSERT and self._if_new(row) is Status.SUBSCRIBED
+            carries = row.moved and (makes_new or verb is Verb.REJOIN)
+            opted = (row.wanted_at or now).replace(microsecond=0) if carries else None
+            memory.intend(row, verb, now, opted)
             if self.machinery.acknowledges_before_sending:
                 row.acked_version, row.settled_version = row.version, row.decided_version
                 row.due_at, row.open_verb = None, None
@@ -837,19 +841,18 @@ class World:
         work.phase = "send" if work.verbs else "alone"
         work.until_s = self.now_s + SPEAKS_WITHIN_S
 
-    def _request(self, row: Contact, verb: Verb) -> Request:
-        if_new = Status.SUBSCRIBED
+    def _if_new(self, row: Contact) -> Status:
+        if self.double_optin:
+            return Status.PENDING
         if not self.machinery.revives_blindly:
             newcomer = row.seen_status in (None, Status.ABSENT, Status.ARCHIVED)
             came_once = row.seen_status == Status.ARCHIVED or row.agreed != Agreed.NOTHING
             if not newcomer or (came_once and self.always_confirm):
-                if_new = Status.PENDING
-        if self.double_optin:
-            if_new = Status.PENDING
-        carries = if_new is Status.SUBSCRIBED or verb is Verb.REJOIN
-        opted = row.wanted_at if row.moved and carries else None
-        if opted is not None:
-            opted = opted.replace(microsecond=0)
+                return Status.PENDING
+        return Status.SUBSCRIBED
+
+    def _request(self, row: Contact, verb: Verb) -> Request:
+        if_new, opted = self._if_new(row), row.open_opt_at
         return Request(row.address, verb, if_new, opted, row.seen_status, row.orphan is not None)
 
     def _sends(self, fault: str) -> None:

@@ -268,10 +268,10 @@ def deleted_with_their_no(patch: Patch) -> None:
 
 def silence_is_success(patch: Patch) -> None:
     """A row that a batch's answer does not mention has been done."""
-    call = send._call
+    finished = send._finished
 
-    def called(here: Round, verbs: list[tuple[Any, Verb]]) -> Any:
-        answer = call(here, verbs)
+    def called(here: Round, verbs: list[tuple[Any, Verb]], first: Any) -> Any:
+        answer = finished(here, verbs, first)
         done = {
             contact.address: replace(
                 settle._as_seen(contact),
@@ -281,7 +281,7 @@ def silence_is_success(patch: Patch) -> None:
         }
         return replace(answer, members={**done, **answer.members})
 
-    patch.setattr(send, "_call", called)
+    patch.setattr(send, "_finished", called)
 
 
 def no_is_agreed_at_once(patch: Patch) -> None:
