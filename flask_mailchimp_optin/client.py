@@ -240,12 +240,16 @@ class Client:
         rows = [_member(row) or _unreadable(row) for row in _rows(page, "members", required=True)]
         return rows, _total(page, rows)
 
-    def write(self, list_id: str, writes: Sequence[Write]) -> BatchAnswer:
-        """Up to 500 members in one call; profile fields never stand in the way of consent."""
+    def write(self, list_id: str, writes: Sequence[Write], *, update: bool = True) -> BatchAnswer:
+        """Up to 500 members in one call; profile fields never stand in the way of consent.
+
+        :param update: False: who is a member already is refused (``exists``) and left as they are;
+            archived ones are none.
+        """
         answer = self._send(
             "POST",
             f"lists/{list_id}?skip_merge_validation=true",
-            {"members": [w.body() for w in writes], "update_existing": True},
+            {"members": [w.body() for w in writes], "update_existing": update},
         )
         new = [m for m in map(_member, _rows(answer, "new_members")) if m is not None]
         old = [m for m in map(_member, _rows(answer, "updated_members")) if m is not None]

@@ -32,7 +32,7 @@ def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     """UPSERT and REMOVE: up to 500 in one call, and several calls at a time."""
     verbs = here.not_overtaken(verbs)
     _write_down(here, verbs)
-    parts = list(contacts.chunks(verbs, LARGEST_BATCH))
+    parts = _parts(verbs)
     stopped: MailchimpError | None = None
     for part, answer in here.at_once(lambda part: _post(here, part), parts):
         sent = [contact for contact, _ in part]
@@ -52,6 +52,18 @@ def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
         raise stopped
 
 
+def _parts(verbs: list[tuple[Contact, Verb]]) -> list[list[tuple[Contact, Verb]]]:
+    """Calls of up to 500, of newcomers or of members: who became one meanwhile is not written over."""
+    new = [(contact, verb) for contact, verb in verbs if _is_newcomer(contact, verb)]
+    known = [(contact, verb) for contact, verb in verbs if not _is_newcomer(contact, verb)]
+    return [part for some in (new, known) for part in contacts.chunks(some, LARGEST_BATCH)]
+
+
+def _is_newcomer(contact: Contact, verb: Verb) -> bool:
+    """Somebody whom this UPSERT is to make a member; Mailchimp treats the archived as new."""
+    return verb is Verb.UPSERT and contact.seen_status in (None, Status.ABSENT, Status.ARCHIVED)
+
+
 def _write_down(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     """Before each call, also of a batch that is halved: the lease holds, and the time is right."""
     now = here.services.now()
@@ -68,7 +80,8 @@ def _post(
     if plain:
         writes = [replace(write, merge_fields={}) for write in writes]
     try:
-        return here.client.write(here.audience.list_id, writes)
+        update = not _is_newcomer(*verbs[0])  # one call's are all the one or all the other
+        return here.client.write(here.audience.list_id, writes, update=update)
     except MailchimpError as error:
         return error
 
@@ -145,7 +158,7 @@ def _status_if_new(here: Round, contact: Contact) -> str:
     Whoever was a member when we last looked and is gone or archived meanwhile may have said no before
     that: they are asked.
     """
-    newcomer = contact.seen_status in (None, Status.ABSENT, Status.ARCHIVED)
+    newcomer = _is_newcomer(contact, Verb.UPSERT)
     came_once = contact.seen_status == Status.ARCHIVED or contact.agreed != Agreed.NOTHING
     if here.audience.double_optin or not newcomer:
         return Status.PENDING
@@ -195,7 +208,8 @@ def _removed(here: Round, contact: Contact, shown: Member) -> None:
 def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) -> None:
     now = here.services.now()
     memory.answered(contact)
-    if refusal.reason in ("compliance", "exists") and verb is Verb.UPSERT and contact.look is False:
+    unread = refusal.reason == "exists" or (refusal.reason == "compliance" and not contact.look)
+    if unread and verb is Verb.UPSERT:
         # The batch doesn't say what the member is now: look, and let the rule decide.
         contact.look, contact.due_at = True, now
         contact.attempts += 1

@@ -112,7 +112,7 @@ def _profile(here: Round, contact: Contact) -> None:
 
 
 def without_reading(here: Round, contact: Contact) -> None:
-    """A yes of somebody whom we never saw: UPSERT changes no status, and its answer shows it."""
+    """A yes of somebody whom we never saw: UPSERT leaves who is a member as they are."""
     if contact.moved:
         _plan(here, contact, Verb.UPSERT)
         return

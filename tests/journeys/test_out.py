@@ -371,6 +371,24 @@ def test_a_thousand_customers_go_in_batches_of_five_hundred(connected: Host) -> 
     assert len(connected.calls("POST", f"/lists/{connected.list_id}")) - before == 3
 
 
+def test_who_signs_up_while_we_send_keeps_the_time_of_their_own_opt_in(connected: Host) -> None:
+    sandbox, list_id = connected.sandbox, connected.list_id
+    ada = connected.add(wants_news=True, given_name="Ada")
+
+    def signs_up() -> None:
+        connected.clock.turn(seconds=5)
+        sandbox.subscribe(list_id, "ada@example.com")
+        connected.clock.turn(seconds=5)
+
+    sandbox.before_answer(signs_up, path=f"POST /3.0/lists/{list_id}?")
+    connected.work()
+    member = sandbox.members(list_id)["ada@example.com"]
+    assert (member["status"], connected.state(ada)) == ("subscribed", "subscribed")
+    assert member["timestamp_opt"] == "2026-11-24T12:00:05+00:00"
+    assert member["ip_signup"]  # theirs, and not ours
+    assert member["merge_fields"]["FNAME"] == "Ada"
+
+
 def test_a_bulk_opt_out_reaches_everybody(connected: Host) -> None:
     with connected.app.app_context():
         db.session.add_all(Customer(mail=f"c{n}@example.com", wants_news=True) for n in range(60))

@@ -37,6 +37,7 @@ from flask_mailchimp_optin.memory import Contact
 
 ADDRESSES = (0, 1)
 CUSTOMERS = (0, 1)
+NEWCOMERS = (None, Status.ABSENT, Status.ARCHIVED)
 MAILABLE = (Status.SUBSCRIBED, Status.PENDING)
 #: Mailchimp's own time limit: nothing takes effect later than this after a client gave up.
 LANDS_WITHIN_S = 120
@@ -432,11 +433,9 @@ class World:
             if self.machinery.upsert_sets_status and not member.barred:
                 self._set(address, Status.SUBSCRIBED, opted=self.mailchimp_now())
                 return None
-            if request.opted is not None:
-                self.overwrote.add(address)  # it hides when they opted in
-            opted = request.opted or member.opted
-            touched = self.mailchimp_now()
-            self.members[address] = member._replace(opted=opted, changed=touched, ours=False)
+            if request.seen in NEWCOMERS:
+                return "exists"  # a call for newcomers leaves who is there alone
+            self.members[address] = member._replace(changed=self.mailchimp_now(), ours=False)
             return None
         status = request.if_new
         if member is not None and status is Status.SUBSCRIBED:
@@ -845,7 +844,7 @@ class World:
         if self.double_optin:
             return Status.PENDING
         if not self.machinery.revives_blindly:
-            newcomer = row.seen_status in (None, Status.ABSENT, Status.ARCHIVED)
+            newcomer = row.seen_status in NEWCOMERS
             came_once = row.seen_status == Status.ARCHIVED or row.agreed != Agreed.NOTHING
             if not newcomer or (came_once and self.always_confirm):
                 return Status.PENDING
@@ -936,7 +935,7 @@ class World:
 
     def _refused(self, row: Contact, verb: Verb, why: str) -> None:
         now = self.host_now()
-        if why == "not found":
+        if why in ("not found", "exists"):
             memory.unsend(row, now)
             row.look = True
             self._save(row)

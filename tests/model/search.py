@@ -102,7 +102,7 @@ class Broken:
 
     :param race: what no client of Mailchimp can rule out, since it has no conditional requests: somebody
         acted between our reading and the moment when our request took effect. "REJOIN"; "archived":
-        an UPSERT brought back somebody archived meanwhile; "overwritten": it hid their opt-in's time.
+        an UPSERT brought back somebody archived meanwhile; "overwritten": a REJOIN hid an opt-in's time.
     """
 
     seed: int
