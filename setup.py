@@ -68,6 +68,7 @@ setup(
             "types-jsonschema>=4.21",
             "types-PyMySQL>=1.1",
             "build>=1.2",
+            "SQLAlchemy-Continuum>=2.0",
             "twine>=5",
         ],
         # Apart from "dev": what it draws in is more than all the other tools', for one make target.
