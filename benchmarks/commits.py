@@ -45,8 +45,8 @@ def measure(folder: Path, redis_url: str) -> list[dict[str, Any]]:
     with black_hole() as hole:
         swallowed = make_host(folder, "swallowed", hole)
         for name, dead in (("refusing", refusing), ("black hole", swallowed)):
-            work, baseline = change_one(*dead, 1000), change_one(*ours, 1000)
-            rows.append(compare(f"commit_redis_dead, {name}", work, baseline, 1000, "Redis up"))
+            down, up = change_one(*dead, 1000), change_one(*ours, 1000)
+            rows.append(compare(f"commit_redis_dead, {name}", down, up, 1000, "Redis up"))
     return rows
 
 

@@ -220,6 +220,8 @@ class World:
         self.rejoined: set[int] = set()
         self.raced: set[int] = set()
         self.overwrote: set[int] = set()
+        self.coincided: set[int] = set()
+        self.opt_ins: set[tuple[int, datetime]] = set()  # of people, by Mailchimp's clock
         self.hidden: set[int] = set()
         self.unsure: set[int] = set()
         self.lapsed: set[int] = set()
@@ -242,6 +244,7 @@ class World:
             self.breaches,
             self.raced,
             self.overwrote,
+            self.coincided,
             sorted((a, sorted(vars(c).items())) for a, c in self.contacts.items()),
         )
         return _relative(repr(parts), now)
@@ -388,6 +391,8 @@ class World:
         now, before = self.mailchimp_now(), self.members.get(address)
         opted = now if status is Status.SUBSCRIBED else before.opted if before else None
         self.members[address] = Mail(status, now, opted, barred, False)
+        if status is Status.SUBSCRIBED:
+            self.opt_ins.add((address, now))
         if status in (Status.SUBSCRIBED, Status.UNSUBSCRIBED):
             self._said(address, Word(status is Status.SUBSCRIBED, self.turn))
         self._hides(address, status)
@@ -756,6 +761,8 @@ class World:
         """As ``verdicts.take``: the rule decides; what needs no request is done."""
         now = self.host_now()
         remembered = memory.memory_of(row, member, now)
+        if remembered.opted_by_us and (row.address, member.timestamp_opt) in self.opt_ins:
+            self.coincided.add(row.address)  # signed up in the very second that our request carried
         outcome = self.machinery.rule(
             memory.host_of(row),
             member,

@@ -102,7 +102,8 @@ class Broken:
 
     :param race: what no client of Mailchimp can rule out, since it has no conditional requests: somebody
         acted between our reading and the moment when our request took effect. "REJOIN"; "archived":
-        an UPSERT brought back somebody archived meanwhile; "overwritten": a REJOIN hid an opt-in's time.
+        an UPSERT brought back somebody archived meanwhile; "overwritten": a REJOIN hid an opt-in's time;
+        "same second": somebody signed up in the very second whose time a lost request of ours carried.
     """
 
     seed: int
@@ -124,7 +125,12 @@ def history(
     breaches = world.judge()
     if told is not None:
         told.append(f"{'all calms down':32} {_summary(world)}")
-    races = {"REJOIN": world.rejoined, "archived": world.raced, "overwritten": world.overwrote}
+    races = {
+        "REJOIN": world.rejoined,
+        "archived": world.raced,
+        "overwritten": world.overwrote,
+        "same second": world.coincided,
+    }
     race = next((name for name, addresses in races.items() if addresses), "")
     return Broken(seed, tuple(breaches), race) if breaches else None
 
@@ -227,7 +233,8 @@ def everything(seconds: float, *, box: bool | None, most: int = 99) -> Breadth:
                 following.append((reached, (*told, name)))
                 end = copy.deepcopy(reached)
                 end.calms_down(random.Random(0))
-                if (breaches := end.judge()) and not (end.raced or end.overwrote or end.rejoined):
+                races = end.raced | end.overwrote | end.rejoined | end.coincided
+                if (breaches := end.judge()) and not races:
                     broken.append(((*told, name), tuple(breaches)))
         layer, depth = following, depth + 1
     histories = sum(len(ACTS) ** n for n in range(depth + 1))
