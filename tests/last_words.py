@@ -142,10 +142,10 @@ class LastWords:
             customer.words |= shared
         customer.words |= customer.before_raw or frozenset()
         customer.place = None
+        for mate in self.owners(place):  # who came later, too, if somebody looked meanwhile
+            self.customers[mate].words |= shared
+        # Carried in and out again, perhaps nobody ever saw it here.
         carried = SILENT if customer.said_at != place else frozenset()
-        if carried:  # in and out again: perhaps somebody saw it here, perhaps nobody did
-            for mate in self.owners(place):
-                self.customers[mate].words |= shared
         self._left.setdefault(place, {})[key] = customer.words | carried
         if not self.owners(place):
             # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.
