@@ -7,18 +7,23 @@ commit. A rollback, also of a savepoint, leaves nothing. Nothing here may raise 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from sqlalchemy import event, insert, inspect
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, object_session
+from sqlalchemy.orm.base import PassiveFlag
 
 from . import bulk
 from .ledger import Facts, named_facts, truncate_ip
+from .mapping import BoundMapping
 from .services import FOLLOWING, Services
 
 _PENDING = "mailchimp_optin_pending"
 _WAKE = "mailchimp_optin_wake"
+_AS_IT_IS = (
+    PassiveFlag.PASSIVE_NO_INITIALIZE
+)  # an attribute's history, and nothing is loaded for it
 
 _captures: dict[type[Any], Capture] = {}
 _listening = False
@@ -59,57 +64,36 @@ class Capture:
             event.listen(attribute, "set", _keep_old, active_history=True, propagate=True)
 
     def _inserted(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
-        self._collect(customer, None, self._box(customer), new=True)
+        flush = self._flush(customer)
+        if flush is not None:
+            flush.noted.append((customer, None, True))
 
     def _updated(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
-        services = self.find()
-        state: InstanceState[Any] = inspect(customer)
-        names = services.mapping.watched
-        if services.mapping.watch_all:
-            names = frozenset(attribute.key for attribute in state.mapper.attrs)
-        # after_update fires without a net change too: look at the history.
-        if not any(state.attrs[name].history.has_changes() for name in names):
+        flush, state = self._flush(customer), inspect(customer)
+        if flush is None:
             return
-        before, now = self._box_change(state, customer)
-        self._collect(customer, before, now)
+        names: Iterable[str] = flush.services.mapping.watched
+        if flush.services.mapping.watch_all:
+            names = (attribute.key for attribute in state.mapper.attrs)
+        # after_update fires without a net change too: look at the history.
+        if any(state.get_history(name, _AS_IT_IS).has_changes() for name in names):
+            before = _box_before(flush.services.mapping, state, customer)
+            flush.noted.append((customer, before, False))
 
     def _deleted(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
-        box = self._box(customer)
-        self._collect(customer, box, box)
+        flush = self._flush(customer)
+        if flush is not None:
+            flush.noted.append((customer, flush.services.mapping.box(customer), False))
 
-    def _box(self, customer: Any) -> bool | None:
-        return self.find().mapping.box(customer)
-
-    def _box_change(
-        self, state: InstanceState[Any], customer: Any
-    ) -> tuple[bool | None, bool | None]:
-        mapping = self.find().mapping
-        now = mapping.box(customer)
-        if mapping.mapping.opt_in not in state.mapper.attrs:
-            return now, now  # a property has no history: found by comparing, later
-        old = state.attrs[mapping.mapping.opt_in].history.deleted
-        return (mapping.as_box(old[0]) if old else now), now
-
-    def _collect(
-        self, customer: Any, before: bool | None, now: bool | None, *, new: bool = False
-    ) -> None:
+    def _flush(self, customer: Any) -> _Flush | None:
         session = object_session(customer)
         if session is None:
-            return
-        services = self.find()
-        facts = _facts(services, session)
-        decided = now is not None and now is not before and (not new or now)
-        change = _Change(
-            tenant=services.mapping.tenant_of(customer),
-            key=services.mapping.key_of(customer),
-            address=services.mapping.address_of(customer) if decided else None,
-            # A yes on a new row is a decision with a time only if somebody was named for it.
-            decision=now if decided and (not new or facts.named) else None,
-            value=now if decided else None,
-            previous=before,
-            is_new=new,
-        )
-        session.info.setdefault(_PENDING, {}).setdefault(self, []).append(change)
+            return None
+        pending: dict[Capture, _Flush] = session.info.setdefault(_PENDING, {})
+        flush = pending.get(self)
+        if flush is None:
+            flush = pending[self] = _Flush(self.find(), [])
+        return flush
 
     def write(self, session: Session, changes: list[_Change]) -> None:
         """The changes into outbox and ledger, on the session's own connection."""
@@ -198,6 +182,36 @@ class _Change:
 _EVERYBODY = _Change(tenant=None, key=None)
 
 
+class _Flush(NamedTuple):
+    """What is noted of customers while a session flushes.
+
+    :param noted: the customer, the box before, and whether the row is new.
+    """
+
+    services: Services
+    noted: list[tuple[Any, bool | None, bool]]
+
+    def changes(self, session: Session) -> list[_Change]:
+        """As they are to be written."""
+        mapping, named = self.services.mapping, _facts(self.services, session).named
+        changes = []
+        for customer, before, is_new in self.noted:
+            now = mapping.box(customer)
+            decided = now is not None and now is not before and (not is_new or now)
+            change = _Change(
+                tenant=mapping.tenant_of(customer),
+                key=mapping.key_of(customer),
+                address=mapping.address_of(customer) if decided else None,
+                # A yes on a new row is a decision with a time only if somebody was named for it.
+                decision=now if decided and (not is_new or named) else None,
+                value=now if decided else None,
+                previous=before,
+                is_new=is_new,
+            )
+            changes.append(change)
+        return changes
+
+
 def _facts(services: Services, session: Session) -> Facts:
     following: Facts | None = session.info.get(FOLLOWING)
     if following is not None:
@@ -220,12 +234,20 @@ def _keep_old(_target: Any, _value: Any, _old: Any, _initiator: Any) -> None:
     """Nothing: the listener is there for its ``active_history``."""
 
 
+def _box_before(mapping: BoundMapping, state: InstanceState[Any], customer: Any) -> bool | None:
+    name = mapping.mapping.opt_in
+    if name not in state.mapper.attrs:
+        return mapping.box(customer)  # a property has no history: found by comparing, later
+    old = state.get_history(name, _AS_IT_IS).deleted
+    return mapping.as_box(old[0]) if old else mapping.box(customer)
+
+
 # Sessions
 
 
 def _after_flush(session: Session, _context: Any) -> None:
-    for capture, changes in session.info.pop(_PENDING, {}).items():
-        capture.write(session, changes)
+    for capture, flush in session.info.pop(_PENDING, {}).items():
+        capture.write(session, flush.changes(session))
 
 
 def _after_soft_rollback(session: Session, _previous: Any) -> None:
