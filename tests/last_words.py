@@ -51,6 +51,7 @@ class LastWords:
         self._mailchimp: dict[Place, Words] = {}
         self._left: dict[Place, dict[int, Words]] = {}
         self._been: dict[Place, set[int]] = {}
+        self._alone: set[Place] = set()  # where people acted at Mailchimp while it was nobody's
         self._yeses: list[tuple[int, datetime]] = []
 
     # What the host's rows tell
@@ -106,9 +107,10 @@ class LastWords:
             self._yeses.append((key, at))
         for place, of in self._left.items():
             # A no also reaches the lists that they were left in when they got another one, unless a
-            # yes comes before anybody looked.
+            # yes comes before anybody looked, or they were there on their own account since.
             if key in of and customer.place is not None and place[1] == customer.place[1]:
-                of[key] = of[key] | {(True, at)} if yes else frozenset({(False, at)})
+                certain = not yes and place not in self._alone
+                of[key] = frozenset({(yes, at)}) if certain else of[key] | {(yes, at)}
         self._share(customer, yes, at, raw=raw)
         if not raw:
             customer.words, customer.before_raw = frozenset({(yes, at)}), None
@@ -156,12 +158,15 @@ class LastWords:
         if place is not None:
             self._been.setdefault(place, set()).add(key)
             self._left.pop(place, None)
+            self._alone.discard(place)
 
     # What happens at Mailchimp
 
     def mailchimp(self, place: Place, yes: bool, at: datetime) -> None:
         """A person or an administrator gave a member this status."""
         self._mailchimp[place] = frozenset({(yes, at)})
+        if not self.owners(place):
+            self._alone.add(place)
 
     def hidden(self, place: Place) -> None:
         """Archived, bounced or deleted: a yes that nobody has read yet can't be read any more."""
