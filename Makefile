@@ -66,7 +66,7 @@ mutants: $(MUTANTS)  ## Change the consent rule in every small way: the tests mu
 docs: $(DOCS)  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-bench: $(DEV)  ## Measure
+bench: $(DEV)  ## Measure (ONLY="commits latency sync", BENCH_CUSTOMERS=100000, BENCH_DATABASE_URL=)
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove what was made, but for .demo
