@@ -189,6 +189,7 @@ def parted(contact: Contact, landing: datetime) -> None:
     """
     contact.agreed = Agreed.NOTHING.value
     contact.agreed_opt_at = contact.agreed_at = contact.subscribed_seen_at = None
+    contact.asked_version = None
     contact.settled_version = contact.decided_version - 1
     contact.due_at = landing
 

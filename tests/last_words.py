@@ -111,6 +111,9 @@ class LastWords:
             if key in of and customer.place is not None and place[1] == customer.place[1]:
                 certain = not yes and place not in self._alone
                 of[key] = frozenset({(yes, at)}) if certain else of[key] | {(yes, at)}
+                # If nobody looked in between, it was said by who had the address there, too.
+                for mate in () if yes else self.owners(place):
+                    self.customers[mate].words |= {(False, at)}
         self._share(customer, yes, at, raw=raw)
         if not raw:
             customer.words, customer.before_raw = frozenset({(yes, at)}), None
