@@ -281,6 +281,33 @@ def test_who_comes_back_to_an_address_that_they_just_left_keeps_their_yes(
     assert connected.status("old@example.com") in ("pending", "subscribed")
 
 
+def test_who_was_asked_and_comes_back_to_an_address_that_they_left_is_asked_again(
+    connected: Host,
+) -> None:
+    sandbox, list_id, old = connected.sandbox, connected.list_id, "old@example.com"
+    ada = connected.add(old, wants_news=True)
+    connected.work()
+    sandbox.unsubscribe(list_id, old)
+    connected.work()
+    connected.clock.turn(minutes=10)
+    connected.change(ada, wants_news=True)
+    connected.work()
+    assert connected.status(old) == "pending"
+    sandbox.subscribe(list_id, "new@example.com")  # a member there already
+    # Lost are the answers to what brings the new one up to date, and to what takes the old one out.
+    sandbox.fail_next(503, 2, path="POST /3.0/lists", applied=True)
+    connected.change(ada, mail="new@example.com")
+    connected.work()
+    connected.clock.turn(seconds=20)
+    connected.work()
+    assert connected.status(old) == "unsubscribed"
+    connected.change(ada, mail=old)
+    for _ in range(4):
+        connected.clock.turn(minutes=1)
+        connected.work()
+    assert (connected.box(ada), connected.status(old)) == (True, "pending")
+
+
 def _delete_with(policy: str, connected: Host) -> None:
     connected.settings(on_delete=policy)
     ada = connected.add(wants_news=True)
