@@ -40,6 +40,7 @@ class _Customer:
     place: Place | None
     words: Words = SILENT
     said_at: Place | None = None  # where they were when they said so
+    came_from: Place | None = None  # the address before, in the same list, whose member may follow
     before_raw: Words | None = None  # while a change past the listeners has not been found
 
 
@@ -91,8 +92,11 @@ class LastWords:
                 self.customers[key].words = frozenset({(True, None)})
             return
         if after.place is not None and after.place != self.customers[key].place:
+            old = self.customers[key].place
             self._leave(key, before, at)
             self._arrive(key, after.place)
+            if old is not None and old[0] == after.place[0]:
+                self.customers[key].came_from = old
         customer = self.customers[key]
         if after.box is None and unseen:  # nobody looked at what was there in time
             first = SILENT if (True, None) in customer.words else frozenset()
@@ -170,6 +174,9 @@ class LastWords:
         self._mailchimp[place] = frozenset({(yes, at)})
         if not self.owners(place):
             self._alone.add(place)
+        for customer in self.customers.values():
+            if customer.came_from == place:  # it may be said before their member has followed them
+                customer.words |= {(yes, at)}
 
     def hidden(self, place: Place) -> None:
         """Archived, bounced or deleted: a yes that nobody has read yet can't be read any more."""
@@ -210,7 +217,7 @@ class LastWords:
     def found(self, boxes: dict[int, bool | None], at: datetime) -> None:
         """Everything has landed, a sync has found everything: each box is the last word now."""
         for key, customer in self.customers.items():
-            customer.before_raw = None
+            customer.before_raw = customer.came_from = None
             possible = customer.words | (
                 self.words(customer.place) if customer.place is not None else frozenset()
             )
