@@ -189,11 +189,12 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
 
     :raises RefusedInput: a value that can't be; the message names it.
     """
-    connection = _connection(services, tenant)
     _check(settings)
     table = services.tables.connection
 
     def work(tx: Transaction) -> None:
+        # Read in here: if the answer to the commit is lost, the second try finds nothing to change.
+        connection = _ours(tx, services, tenant)
         master = _master_id(tx, services, connection, settings)
         other_master = master != connection.master_audience_id
         values: dict[str, Any] = {
@@ -418,7 +419,12 @@ def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> N
 
 def _connection(services: Services, tenant: str) -> Row[Any]:
     """The tenant's connection, as long as it belongs to this very site."""
-    connection, other = _any_connection(services, tenant)
+    with services.begin() as tx:
+        return _ours(tx, services, tenant)
+
+
+def _ours(tx: Transaction, services: Services, tenant: str) -> Row[Any]:
+    connection, other = _found(tx, services, tenant)
     if other is not None:
         raise CopiedSite(f"{other} {site.SAY_FIRST}")
     return connection
@@ -427,10 +433,14 @@ def _connection(services: Services, tenant: str) -> Row[Any]:
 def _any_connection(services: Services, tenant: str) -> tuple[Row[Any], str | None]:
     """The tenant's connection; and if it belongs to another site, why that is so."""
     with services.begin() as tx:
-        connection = overviews.find(tx, services, tenant)
-        if connection is None:
-            raise NotConnected("Mailchimp is not connected yet. Enter an API key first.")
-        return connection, site.difference(tx, services, connection)
+        return _found(tx, services, tenant)
+
+
+def _found(tx: Transaction, services: Services, tenant: str) -> tuple[Row[Any], str | None]:
+    connection = overviews.find(tx, services, tenant)
+    if connection is None:
+        raise NotConnected("Mailchimp is not connected yet. Enter an API key first.")
+    return connection, site.difference(tx, services, connection)
 
 
 def _client(services: Services, connection: Row[Any]) -> Client:
