@@ -62,6 +62,15 @@ class Harmed:
         with self.engine.connect() as connection:
             return [bool(v) for v in connection.scalars(query.order_by(table.c.id))]
 
+    def settings(self) -> tuple[int, int, int]:
+        """The master list's id here, the epoch, and how many syncs were planned."""
+        tables = self.host.services.tables
+        one = sa.select(tables.connection.c.master_audience_id, tables.connection.c.epoch)
+        syncs = sa.select(sa.func.count()).select_from(tables.sync_run)
+        with self.engine.connect() as connection:
+            master, epoch = connection.execute(one).one()
+            return master, epoch, connection.execute(syncs).scalar_one()
+
     def works(self) -> None:
         """A worker's job; one that fails is over."""
         services = self.host.services
@@ -189,6 +198,23 @@ def sync(it: Harmed) -> Callable[[], None]:
     return holds
 
 
+def settings(it: Harmed) -> Callable[[], None]:
+    lists = set(it.host.sandbox.audiences)
+    (other,) = lists - {it.host.list_id}
+    before = it.settings()
+    with suppress(SQLAlchemyError):
+        it.host.settings(master_list=other)
+
+    def holds() -> None:
+        master, epoch, syncs = it.settings()
+        saved = master != before[0]
+        assert (epoch - before[1], syncs - before[2]) == (saved, saved)
+        if saved:
+            it.host.list_id = other
+
+    return holds
+
+
 def _raises(act: Callable[[], object]) -> bool:
     try:
         act()
@@ -211,6 +237,15 @@ def _subscribed(it: Harmed) -> None:
     it.host.work()
 
 
+def _two_lists(it: Harmed) -> None:
+    if len(it.host.rows("audience")) == 1:
+        it.host.sandbox.add_audience("Other")
+        with it.host.app.app_context():
+            connect.refresh(it.host.services, "")
+            connect.store_lists(it.host.services, "")
+    it.host.work()
+
+
 def _unticked(it: Harmed) -> None:
     _subscribed(it)
     it.host.change(next(iter(it.ids.values())), wants_news=False)
@@ -229,6 +264,7 @@ SCENARIOS: dict[str, tuple[Callable[[Harmed], None], Callable[[Harmed], Callable
     "a drain of a no": (_unticked, drain_of_a_no),
     "a ring": (_subscribed, ring),
     "a sync": (_left_unheard, sync),
+    "settings": (_two_lists, settings),
 }
 
 
