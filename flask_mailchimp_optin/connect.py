@@ -189,11 +189,12 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
 
     :raises RefusedInput: a value that can't be; the message names it.
     """
+    _connection(services, tenant)  # without one, nothing else is worth a word
     _check(settings)
     table = services.tables.connection
 
     def work(tx: Transaction) -> None:
-        # Read in here: if the answer to the commit is lost, the second try finds nothing to change.
+        # Read again: if the answer to the commit is lost, the second try finds nothing to change.
         connection = _ours(tx, services, tenant)
         master = _master_id(tx, services, connection, settings)
         other_master = master != connection.master_audience_id
