@@ -17,6 +17,7 @@ from flask import Flask
 from flask_mailchimp_optin.client import Client, Write
 from flask_mailchimp_optin.testing import MailchimpSandbox, connect, run_jobs
 
+from . import compared
 from .host import Customer, db, host, workers
 
 OPT_OUTS = 200
@@ -33,17 +34,8 @@ def measure(folder: Path, redis_url: str) -> list[dict[str, Any]]:
             times_s = [_one(app, sandbox, number) for number in range(OPT_OUTS)]
         bare_s = _bare(sandbox, url, list_id)
     median_s, p99_s = statistics.median(times_s), statistics.quantiles(times_s, n=100)[98]
-    return [
-        {
-            "name": "no_to_mailchimp",
-            "unit": "s",
-            "value": median_s,
-            "baseline": bare_s,
-            "ratio": median_s / bare_s,
-            "n": OPT_OUTS,
-            "note": f"its two requests made directly; p99 {p99_s:.3f} s",
-        }
-    ]
+    note = f"its two requests made directly; p99 {p99_s:.3f} s"
+    return [compared.row("no_to_mailchimp", "s", [(median_s, bare_s)], OPT_OUTS, note)]
 
 
 def _one(app: Flask, sandbox: MailchimpSandbox, number: int) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,41 +20,28 @@ from requests.adapters import HTTPAdapter
 
 from flask_mailchimp_optin import connect as acts
 from flask_mailchimp_optin import overviews, state
+from flask_mailchimp_optin.client import LARGEST_BATCH
 
+from . import compared
 from .host import Sandbox, host, row, sandbox, wait_for, workers
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "100000"))
 _LATENCY_S = 0.2
 _ROUNDS = 5
-_BATCH = 500
 _AT_ONCE = 8
 
 
 def measure(folder: Path, redis_url: str) -> list[dict[str, Any]]:
     """The rows of the table."""
     database = os.environ.get("BENCH_DATABASE_URL") or f"sqlite:///{folder / 'sync'}.sqlite3"
-    pairs = [_pair(database, redis_url) for _ in range(_ROUNDS)]
-    ours, bare, calls = zip(*pairs, strict=True)
-    batches = -(-CUSTOMERS // _BATCH)
+    rounds = [_pair(database, redis_url) for _ in range(_ROUNDS)]
+    size, batches = f"{CUSTOMERS // 1000}k", -(-CUSTOMERS // LARGEST_BATCH)
+    times_s = [(ours_s, bare_s) for ours_s, bare_s, _ in rounds]
+    calls = [(float(made), float(batches)) for _, _, made in rounds]
+    note = "the same bodies posted, 8 at a time"
     return [
-        {
-            "name": f"first_sync_{CUSTOMERS // 1000}k",
-            "unit": "s",
-            "value": statistics.median(ours),
-            "baseline": statistics.median(bare),
-            "ratio": statistics.median(a / b for a, b in zip(ours, bare, strict=True)),
-            "n": CUSTOMERS,
-            "note": "the same bodies posted, 8 at a time",
-        },
-        {
-            "name": f"calls_{CUSTOMERS // 1000}k",
-            "unit": "calls",
-            "value": statistics.median(calls),
-            "baseline": batches,
-            "ratio": statistics.median(calls) / batches,
-            "n": CUSTOMERS,
-            "note": "members by 500",
-        },
+        compared.row(f"first_sync_{size}", "s", times_s, CUSTOMERS, note),
+        compared.row(f"calls_{size}", "calls", calls, CUSTOMERS, "members by 500"),
     ]
 
 
@@ -89,8 +75,8 @@ def first_sync(app: Flask, there: Sandbox) -> float:
 def _post(there: Sandbox) -> float:
     """The same members in ready-made bodies."""
     bodies = []
-    for start in range(0, CUSTOMERS, _BATCH):
-        numbers = range(start, min(start + _BATCH, CUSTOMERS))
+    for start in range(0, CUSTOMERS, LARGEST_BATCH):
+        numbers = range(start, min(start + LARGEST_BATCH, CUSTOMERS))
         members = [_member(number) for number in numbers]
         bodies.append(json.dumps({"members": members, "update_existing": False}).encode())
     url = f"{there.url}lists/{there.list_id}?skip_merge_validation=true"

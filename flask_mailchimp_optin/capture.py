@@ -21,9 +21,8 @@ from .services import FOLLOWING, Services
 
 _PENDING = "mailchimp_optin_pending"
 _WAKE = "mailchimp_optin_wake"
-_AS_IT_IS = (
-    PassiveFlag.PASSIVE_NO_INITIALIZE
-)  # an attribute's history, and nothing is loaded for it
+#: For an attribute's history: nothing is loaded for it.
+_AS_IT_IS = PassiveFlag.PASSIVE_NO_INITIALIZE
 
 _captures: dict[type[Any], Capture] = {}
 _listening = False

@@ -79,8 +79,8 @@ class Round:
 
         In the order of their answers: one is worked on while others are under way.
         """
-        if len(given) == 1:
-            yield given[0], call(given[0])
+        if len(given) <= 1:  # a thread would only cost
+            yield from ((one, call(one)) for one in given)
             return
         with ThreadPoolExecutor(self.services.config.CONNECTIONS) as pool:
             calls = {pool.submit(call, one): one for one in given}
