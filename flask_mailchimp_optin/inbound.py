@@ -6,7 +6,7 @@ only if the customer has not changed since.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -134,15 +134,18 @@ def follow(
     value: bool,
     at: datetime,
     facts: Facts,
-) -> None:
-    """Let the checkboxes of an address follow Mailchimp.
+) -> bool:
+    """Let the checkboxes of an address follow Mailchimp; False if a customer changed meanwhile.
 
     :param at: the decision's time among the host's own, by the host's clock.
-    :raises ChangedMeanwhile: a customer or the contact did; nothing may be kept of this transaction.
+    :raises ChangedMeanwhile: the contact did; nothing may be kept of this transaction.
 
-    The contact's version is the fence against the host; a customer with an unread outbox row has
-    changed since we looked, so their own change is absorbed first.
+    The contact's version is the fence against the host; a customer with an unread outbox row, or with
+    another box than we saw, has changed since we looked, so their own change is absorbed first.
     """
+    owners = contacts.owners(tx, services, [row.pair]).get(row.pair, [])
+    if not set_boxes(tx, services, owners, value, at, facts):
+        return False
     table = services.tables.contact
     values = {
         "wanted": value,
@@ -153,9 +156,9 @@ def follow(
     held = tx.execute(
         update(table).where(table.c.id == row.id, table.c.version == row.version).values(**values)
     )
-    owners = contacts.owners(tx, services, [row.pair]).get(row.pair, [])
-    if not held or not set_boxes(tx, services, owners, value, at, facts):
+    if not held:
         raise ChangedMeanwhile("The customer changed while Mailchimp was being read.")
+    return True
 
 
 def set_boxes(
@@ -175,6 +178,8 @@ def set_boxes(
     unread = or_(outbox.c.customer_key.in_(keys), outbox.c.customer_key.is_(None))
     if tx.value(select(outbox.c.id).where(unread).limit(1)) is not None:
         return False
+    if _written_past_us(tx, services, owners, customers):
+        return False
     mapping, unchanged = services.mapping, []
     tx.session.info[FOLLOWING] = facts
     try:
@@ -190,6 +195,28 @@ def set_boxes(
     _remember(tx, services, keys, value, at)
     _record_unchanged(tx, services, unchanged, value, facts.at or at, facts)
     return True
+
+
+def _written_past_us(
+    tx: Transaction,
+    services: Services,
+    owners: Sequence[Row[Any]],
+    customers: Mapping[str, Any],
+) -> bool:
+    """Whether a box says other than when we last looked, though no listener told us.
+
+    Such a word is never written over: it goes into the outbox, to be found and dated as any other.
+    """
+    boxes = {key: services.mapping.box(customer) for key, customer in customers.items()}
+    found = [row for row in owners if boxes.get(row.customer_key) not in (None, row.opt_in)]
+    if found:
+        connection = services.connection(tx, found[0].connection_id)
+        at, tenant = services.now(), connection.tenant if connection is not None else None
+        rows = [
+            {"tenant": tenant, "customer_key": row.customer_key, "created_at": at} for row in found
+        ]
+        tx.execute(insert(services.tables.outbox), rows)
+    return bool(found)
 
 
 def _remember(

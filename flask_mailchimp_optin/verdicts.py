@@ -130,18 +130,22 @@ def _follow(here: Round, contact: Contact, member: Member, outcome: Outcome) -> 
     when = here.read_at if at is None else at - EPSILON if value else at + EPSILON
     known_at = min(when, here.read_at)
 
-    def work(tx: Transaction) -> None:
+    def work(tx: Transaction) -> bool:
         here.lease.hold(tx, here.services)
-        follow(tx, here.services, contact, value, known_at, facts)
+        if not follow(tx, here.services, contact, value, known_at, facts):
+            return False
         contact.wanted, contact.decided_version = value, contact.version
         memory.agree(contact, outcome.agreed, here.services.now())
         memory.forgive(contact)
         memory.finish(contact, here.services.now())
         contacts.save(tx, here.services, [contact])
+        return True
 
     try:
-        here.services.transact(work)
+        followed = here.services.transact(work)
     except ChangedMeanwhile:
+        followed = False
+    if not followed:
         contact.due_at, contact.look = here.services.now(), True
         return
     if value:

@@ -233,6 +233,19 @@ def test_a_host_change_while_the_ring_is_answered_wins_if_it_is_newer(connected:
     assert connected.box(ada) is True
 
 
+def test_a_no_past_the_listeners_is_not_written_over(connected: Host) -> None:
+    ada = connected.add(wants_news=None)
+    connected.work()
+    connected.sandbox.subscribe(connected.list_id, "ada@example.com")
+    with connected.app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE customer SET wants_news = FALSE"))
+    connected.clock.turn(hours=1)
+    connected.work()
+    assert connected.box(ada) is False
+    assert connected.status("ada@example.com") == "unsubscribed"
+    assert connected.history(ada)[0].source == "found in the database"
+
+
 @pytest.mark.parametrize(
     "how", [{"status": 500}, {"status": 200, "body": {"members": [], "total_items": 22}}]
 )

