@@ -134,6 +134,7 @@ class LastWords:
         if customer.place is None:
             return
         said = frozenset({(yes, at), (yes, WHEN_FOUND)} if raw else {(yes, at)})
+        said |= self.words(customer.place)  # what they said before, if somebody looked meanwhile
         for mate in (self.customers[key] for key in self.owners(customer.place)):
             if mate is not customer:
                 mate.words |= said
