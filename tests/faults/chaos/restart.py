@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import sqlalchemy as sa
 
 from flask_mailchimp_optin import drain, jobs
@@ -40,7 +42,7 @@ def _leases_end(house: House) -> None:
     table = house.host.services.tables.connection
     with house.engine.begin() as connection:
         held = sa.update(table).where(table.c.lease_until.isnot(None))
-        connection.execute(held.values(lease_until=table.c.created_at))
+        connection.execute(held.values(lease_until=datetime.now(UTC) - timedelta(hours=1)))
 
 
 def _sweep(house: House) -> None:
