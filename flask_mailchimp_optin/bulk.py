@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 
-from .addresses import canonical_or_none
 from .mapping import BoundMapping, tenant_name
 from .services import Services
 
@@ -58,11 +57,6 @@ class Row(NamedTuple):
     tenant: str | None
     box: bool | None
     email: object
-
-    @property
-    def address(self) -> str | None:
-        """In canonical form; None if it can't be told, or can't be one."""
-        return canonical_or_none(self.email)
 
 
 def matched(state: ORMExecuteState, services: Services) -> dict[str, Row] | None:

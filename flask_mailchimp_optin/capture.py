@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import event, insert, inspect
-from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, object_session
+from sqlalchemy import Table, event, insert, inspect
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.base import PassiveFlag
 
-from . import bulk
+from . import bulk, outbox
 from .ledger import Facts, named_facts, truncate_ip
 from .mapping import BoundMapping
+from .outbox import Change
 from .services import FOLLOWING, Services
 
 _PENDING = "mailchimp_optin_pending"
@@ -68,7 +70,7 @@ class Capture:
             flush.noted.append((customer, None, True))
 
     def _updated(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
-        flush, state = self._flush(customer), inspect(customer)
+        flush, state = self._flush(customer), instance_state(customer)
         if flush is None:
             return
         names: Iterable[str] = flush.services.mapping.watched
@@ -85,7 +87,7 @@ class Capture:
             flush.noted.append((customer, flush.services.mapping.box(customer), False))
 
     def _flush(self, customer: Any) -> _Flush | None:
-        session = object_session(customer)
+        session = instance_state(customer).session
         if session is None:
             return None
         pending: dict[Capture, _Flush] = session.info.setdefault(_PENDING, {})
@@ -94,21 +96,43 @@ class Capture:
             flush = pending[self] = _Flush(self.find(), [])
         return flush
 
-    def write(self, session: Session, changes: list[_Change]) -> None:
-        """The changes into outbox and ledger, on the session's own connection."""
-        if not changes:
-            return  # a bulk write that matched nobody
+    def write(self, session: Session, changes: dict[str | None, list[Change]]) -> None:
+        """Changes by tenant, on the session's own connection: into the outbox.
+
+        A box that follows Mailchimp goes into the ledger only: there is nothing to send back.
+        """
         services = self.find()
-        tables, at = services.tables, services.now()
-        facts = _facts(services, session)
-        connection = session.connection(bind_arguments={"mapper": services.mapping.mapper})
-        decided = [change.ledger_row(facts, at) for change in changes if change.value is not None]
-        if decided:
-            connection.execute(insert(tables.decision), decided)
+        at, facts = services.now(), _facts(services, session)
         if FOLLOWING in session.info:
-            return  # the box follows Mailchimp: nothing to send back
-        connection.execute(insert(tables.outbox), [change.outbox_row(at) for change in changes])
-        session.info[_WAKE] = services
+            table, rows = (
+                services.tables.decision,
+                [
+                    outbox.decision(tenant, change, facts, at)
+                    for tenant, some in changes.items()
+                    for change in some
+                    if change.value is not None
+                ],
+            )
+        else:
+            table, rows = (
+                services.tables.outbox,
+                [
+                    row
+                    for tenant, some in changes.items()
+                    for row in outbox.rows(tenant, some, at, facts)
+                ],
+            )
+        self._insert(session, services, table, rows)
+
+    def _insert(
+        self, session: Session, services: Services, table: Table, rows: list[dict[str, Any]]
+    ) -> None:
+        if not rows:
+            return  # a bulk write that matched nobody
+        connection = session.connection(bind_arguments={"mapper": services.mapping.mapper})
+        connection.execute(insert(table), rows)
+        if table is services.tables.outbox:
+            session.info[_WAKE] = services
 
     def bulk(self, state: ORMExecuteState) -> Any:
         """Capture an ``update()``, ``delete()`` or ``insert()`` on the model."""
@@ -117,68 +141,22 @@ class Capture:
         if not touched:
             return None
         if state.is_insert or state.bind_mapper is None:
-            self.write(state.session, [_EVERYBODY])
+            self._everybody(state.session, services)
             return None
         before = bulk.matched(state, services)
         result = state.invoke_statement()
         after = before
         if before is not None and state.is_update and services.mapping.mapping.opt_in in touched:
             after = bulk.boxes(state.session, services, list(before))
-        self.write(state.session, _changes(before, after))
+        if before is None or after is None:
+            self._everybody(state.session, services)
+        else:
+            self.write(state.session, _changes(before, after))
         return result
 
-
-class _Change:
-    """One change on its way into the outbox and, if somebody decided, into the ledger."""
-
-    __slots__ = ("address", "decision", "is_new", "key", "previous", "tenant", "value")
-
-    def __init__(
-        self,
-        *,
-        tenant: str | None,
-        key: str | None,
-        address: str | None = None,
-        decision: bool | None = None,
-        value: bool | None = None,
-        previous: bool | None = None,
-        is_new: bool = False,
-    ) -> None:
-        self.is_new = is_new
-        self.tenant = tenant
-        self.key = key
-        self.address = address
-        self.decision = decision
-        self.value = value
-        self.previous = previous
-
-    def outbox_row(self, at: Any) -> dict[str, Any]:
-        return {
-            "tenant": self.tenant,
-            "customer_key": self.key,
-            "decision": self.decision,
-            "is_new": self.is_new,
-            "created_at": at,
-        }
-
-    def ledger_row(self, facts: Facts, at: Any) -> dict[str, Any]:
-        return {
-            "tenant": self.tenant or "",
-            "customer_key": self.key,
-            "address": self.address,
-            "value": self.value,
-            "previous": self.previous,
-            "decided_at": facts.at or at,
-            "recorded_at": at,
-            "actor": facts.actor,
-            "source": facts.source,
-            "page": facts.page,
-            "wording": facts.wording,
-            "ip": facts.ip,
-        }
-
-
-_EVERYBODY = _Change(tenant=None, key=None)
+    def _everybody(self, session: Session, services: Services) -> None:
+        row = outbox.everybody(services.now())
+        self._insert(session, services, services.tables.outbox, [row])
 
 
 class _Flush(NamedTuple):
@@ -190,25 +168,17 @@ class _Flush(NamedTuple):
     services: Services
     noted: list[tuple[Any, bool | None, bool]]
 
-    def changes(self, session: Session) -> list[_Change]:
-        """As they are to be written."""
-        mapping, named = self.services.mapping, _facts(self.services, session).named
-        changes = []
+    def changes(self) -> dict[str | None, list[Change]]:
+        """By tenant."""
+        mapping = self.services.mapping
+        found: dict[str | None, list[Change]] = {}
         for customer, before, is_new in self.noted:
-            now = mapping.box(customer)
-            decided = now is not None and now is not before and (not is_new or now)
-            change = _Change(
-                tenant=mapping.tenant_of(customer),
-                key=mapping.key_of(customer),
-                address=mapping.address_of(customer) if decided else None,
-                # A yes on a new row is a decision with a time only if somebody was named for it.
-                decision=now if decided and (not is_new or named) else None,
-                value=now if decided else None,
-                previous=before,
-                is_new=is_new,
-            )
-            changes.append(change)
-        return changes
+            key, now = mapping.key_of(customer), mapping.box(customer)
+            change = Change(key, is_new=is_new)
+            if now is not None and now is not before and (now or not is_new):
+                change = Change(key, now, before, is_new, _text(mapping.email_of(customer)))
+            found.setdefault(mapping.tenant_of(customer), []).append(change)
+        return found
 
 
 def _facts(services: Services, session: Session) -> Facts:
@@ -246,7 +216,7 @@ def _box_before(mapping: BoundMapping, state: InstanceState[Any], customer: Any)
 
 def _after_flush(session: Session, _context: Any) -> None:
     for capture, flush in session.info.pop(_PENDING, {}).items():
-        capture.write(session, flush.changes(session))
+        capture.write(session, flush.changes())
 
 
 def _after_soft_rollback(session: Session, _previous: Any) -> None:
@@ -281,22 +251,17 @@ def _do_orm_execute(state: ORMExecuteState) -> Any:
 
 
 def _changes(
-    before: dict[str, bulk.Row] | None, after: dict[str, bulk.Row] | None
-) -> list[_Change]:
-    if before is None or after is None:
-        return [_EVERYBODY]
-    changes = []
+    before: dict[str, bulk.Row], after: dict[str, bulk.Row]
+) -> dict[str | None, list[Change]]:
+    changes: dict[str | None, list[Change]] = {}
     for key, old in before.items():
-        row = after.get(key, old)
-        decision = row.box if row.box is not None and row.box is not old.box else None
-        changes.append(
-            _Change(
-                tenant=old.tenant,
-                key=key,
-                address=row.address if decision is not None else None,
-                decision=decision,
-                value=decision,
-                previous=old.box,
-            )
-        )
+        row, change = after.get(key, old), Change(key)
+        if row.box is not None and row.box is not old.box:
+            change = Change(key, row.box, old.box, email=_text(row.email))
+        changes.setdefault(old.tenant, []).append(change)
     return changes
+
+
+def _text(email: object) -> str | None:
+    """As the row has it, to be read later: that costs less here than to look at it now."""
+    return email if isinstance(email, str) else None

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, delete, insert, select, update
 
-from . import hooks, overviews, reconcile, runs, signals, site
+from . import hooks, outbox, overviews, reconcile, runs, signals, site
 from .client import Account, Audience, Client, check_key, datacentre
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
@@ -394,12 +394,7 @@ def _look_again(tx: Transaction, services: Services, connection: Row[Any], table
     problem = select(table.c.customer_key).where(
         table.c.connection_id == connection.id, table.c.problem.isnot(None)
     )
-    rows = [
-        {"tenant": connection.tenant, "customer_key": key, "created_at": services.now()}
-        for (key,) in tx.rows(problem)
-    ]
-    tx.execute(insert(services.tables.outbox), rows)
-    return len(rows)  # the driver may not know: psycopg says -1 after many rows
+    return outbox.look_at(tx, services, connection.tenant, [key for (key,) in tx.rows(problem)])
 
 
 def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> None:

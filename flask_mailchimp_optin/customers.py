@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
-from . import contacts, erasures
+from . import contacts, erasures, outbox
 from .consent import latest
 from .mapping import Snapshot
 from .models import utc
@@ -224,12 +224,10 @@ def _earlier_decisions(
 
 def _hand_over(tx: Transaction, services: Services, snapshot: Snapshot, what: Seen) -> None:
     """The customer belongs to another tenant: their drain takes it from here."""
-    decision, at = what.decisions[-1] if what.decisions else (None, what.at)
-    tx.execute(
-        insert(services.tables.outbox).values(
-            tenant=snapshot.tenant, customer_key=snapshot.key, decision=decision, created_at=at
-        )
-    )
+    value, at = what.decisions[-1] if what.decisions else (None, what.at)
+    change = outbox.Change(snapshot.key, value)
+    rows = outbox.rows(snapshot.tenant, [change], at, None)
+    tx.execute(insert(services.tables.outbox), rows)
 
 
 def _values(

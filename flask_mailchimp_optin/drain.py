@@ -11,9 +11,9 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, exists, func, or_, select, update
+from sqlalchemy import Row, select, update
 
-from . import hooks, reconcile, runs, signals, site
+from . import hooks, outbox, reconcile, runs, signals, site
 from . import lease as leases
 from .client import Client
 from .errors import (
@@ -37,22 +37,20 @@ logger = logging.getLogger("flask_mailchimp_optin")
 
 
 def connections_with_work(services: Services) -> list[int]:
-    """The connections that have something to do now. Outbox rows of nobody's tenant are dropped."""
+    """The connections that have something to do now. Outbox rows of nobody's tenant are taken out."""
 
     def work(tx: Transaction) -> list[int]:
         table = services.tables.connection
         rows = tx.rows(select(table).order_by(table.c.id))
-        found = [row.id for row in rows if _has_work(tx, services, row)]
-        _drop_unconnected(tx, services)
-        return found
+        return [row.id for row in rows if _has_work(tx, services, row)]
 
+    while services.transact(lambda tx: outbox.take_of_nobody(tx, services)):
+        pass
     return services.transact(work)
 
 
 def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    outbox = services.tables.outbox
-    mine = or_(outbox.c.tenant == connection.tenant, outbox.c.tenant.is_(None))
-    if tx.value(select(outbox.c.id).where(mine).limit(1)) is not None:
+    if outbox.waits(tx, services, connection.tenant):
         return True
     if waiting_rings(tx, services, connection.id):
         return True
@@ -75,16 +73,6 @@ def _run_to_do(tx: Transaction, services: Services, connection: Row[Any]) -> boo
     if run is None:
         return False
     return run.phase != "send" or runs.left_to_send(tx, services, run.id) == 0
-
-
-def _drop_unconnected(tx: Transaction, services: Services) -> None:
-    """Changes of tenants without a connection: the ledger has the decisions, a first sync the rest."""
-    outbox, table = services.tables.outbox, services.tables.connection
-    mine = exists().where(table.c.tenant == outbox.c.tenant)
-    if tx.value(select(func.count()).select_from(table)):
-        tx.execute(delete(outbox).where(outbox.c.tenant.isnot(None), ~mine))
-    else:
-        tx.execute(delete(outbox))
 
 
 def _may_send(tx: Transaction, services: Services, connection: Row[Any]) -> bool:

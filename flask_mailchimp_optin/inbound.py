@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from . import contacts, memory
+from . import contacts, memory, outbox
 from .errors import ChangedMeanwhile
 from .lease import Lease
 from .ledger import Facts
@@ -174,9 +174,7 @@ def set_boxes(
         return True
     keys = [row.customer_key for row in owners]
     customers = services.mapping.load(tx.session, keys, lock=True)
-    outbox = services.tables.outbox
-    unread = or_(outbox.c.customer_key.in_(keys), outbox.c.customer_key.is_(None))
-    if tx.value(select(outbox.c.id).where(unread).limit(1)) is not None:
+    if outbox.changed(tx, services, keys) or outbox.everybody_waits(tx, services):
         return False
     if _written_past_us(tx, services, owners, customers):
         return False
@@ -211,11 +209,8 @@ def _written_past_us(
     found = [row for row in owners if boxes.get(row.customer_key) not in (None, row.opt_in)]
     if found:
         connection = services.connection(tx, found[0].connection_id)
-        at, tenant = services.now(), connection.tenant if connection is not None else None
-        rows = [
-            {"tenant": tenant, "customer_key": row.customer_key, "created_at": at} for row in found
-        ]
-        tx.execute(insert(services.tables.outbox), rows)
+        tenant = connection.tenant if connection is not None else ""
+        outbox.look_at(tx, services, tenant, [row.customer_key for row in found])
     return bool(found)
 
 

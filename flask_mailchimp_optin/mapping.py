@@ -234,12 +234,16 @@ class BoundMapping:
         except _MappingFailed:
             return None
 
-    def address_of(self, customer: Any) -> str | None:
-        """The canonical address, or None if it can't be one."""
+    def email_of(self, customer: Any) -> object:
+        """The address as the row has it, or None if the mapping can't tell."""
         try:
-            return canonical_or_none(_value(customer, self.mapping.email))
+            return _value(customer, self.mapping.email)
         except _MappingFailed:
             return None
+
+    def address_of(self, customer: Any) -> str | None:
+        """The canonical address, or None if it can't be one."""
+        return canonical_or_none(self.email_of(customer))
 
     as_box = staticmethod(lambda value: as_box(value))
 

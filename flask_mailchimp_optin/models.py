@@ -41,6 +41,8 @@ def _exact(length: int) -> String:
     return String(length).with_variant(exact, "mysql", "mariadb")
 
 
+#: MySQL's TEXT ends at 64 KB.
+LongText = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
 Address = _exact(254)
 Key = _exact(190)
 
@@ -265,11 +267,12 @@ def _outbox() -> list[Any]:
     return [
         *_pk("outbox"),
         Column("tenant", Key),  # None: not known at the time of writing
-        Column("customer_key", Key),  # None: look at every customer
-        Column("decision", Boolean),  # the decision made, if one was
-        Column("is_new", Boolean),  # an inserted row, whose key a deleted customer may have had
+        Column("customer_key", Key),  # None: several customers, or every one
+        Column("number", Integer, nullable=False),  # of changes
+        Column("has_no", Boolean, nullable=False),  # somebody among them decided no
+        Column("changes", LongText),  # see outbox.py; None: look at every customer
         Column("created_at", Time, nullable=False),
-        Index(f"ix_{PREFIX}outbox_tenant", "tenant", "id"),
+        Index(f"ix_{PREFIX}outbox_tenant", "tenant", "has_no", "id"),
         Index(f"ix_{PREFIX}outbox_customer", "customer_key"),
     ]
 

@@ -225,7 +225,7 @@ def waiting_changes(tx: Transaction, services: Services, connection: Row[Any]) -
     """How many changes wait to be told to Mailchimp, or to be looked at."""
     outbox, contact = services.tables.outbox, services.tables.contact
     waiting = tx.value(
-        select(func.count()).select_from(outbox).where(outbox.c.tenant == connection.tenant)
+        select(func.sum(outbox.c.number)).where(outbox.c.tenant == connection.tenant)
     )
     due = tx.value(
         select(func.count()).where(

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, func, select, update
 
-from . import contacts, foresee, reading, runs, signals
+from . import contacts, foresee, outbox, reading, runs, signals
 from .client import Client
 from .customers import Seen, observe
 from .lease import Lease
@@ -130,19 +130,15 @@ def _unchanged(
     tx: Transaction, services: Services, keys: list[str], at: datetime
 ) -> dict[str, Seen]:
     """The customers of a walk, without those whose own outbox row will speak for them."""
-    table = services.tables.outbox
-    waiting = {
-        row.customer_key
-        for row in tx.rows(select(table.c.customer_key).where(table.c.customer_key.in_(keys)))
-    }
-    return {key: Seen(at=at) for key in keys if key not in waiting}
+    changed = outbox.changed(tx, services, keys)
+    return {key: Seen(at=at) for key in keys if key not in changed}
 
 
 def _drop_missing(
     tx: Transaction, services: Services, connection: Row[Any], started_at: datetime
 ) -> None:
     """Customers deleted past the listeners: an outbox row each, so that they are looked at."""
-    table, outbox = services.tables.customer, services.tables.outbox
+    table = services.tables.customer
     # Every customer that exists was seen by this walk, or has an outbox row of their own.
     old = select(table.c.customer_key).where(
         table.c.connection_id == connection.id, table.c.seen_at < started_at
@@ -150,12 +146,8 @@ def _drop_missing(
     keys = [row.customer_key for row in tx.rows(old)]
     for chunk in contacts.chunks(keys):
         there = services.mapping.load(tx.session, chunk)
-        rows = [
-            {"tenant": connection.tenant, "customer_key": key, "created_at": services.now()}
-            for key in chunk
-            if key not in there
-        ]
-        tx.execute(outbox.insert(), rows)
+        gone = [key for key in chunk if key not in there]
+        outbox.look_at(tx, services, connection.tenant, gone)
 
 
 # 4. Sent

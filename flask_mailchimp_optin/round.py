@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from blinker import NamedSignal
 from sqlalchemy import Row, select, update
 
-from . import contacts, signals
+from . import contacts, outbox, signals
 from .client import Client, MemberRead
 from .consent import Outcome, Status, Verb
 from .errors import MailchimpError, NotFound, OutcomeUnknown, TryLater
@@ -146,11 +146,8 @@ class Round:
         The others are due as they were: what changed is absorbed first, and a no is never overtaken.
         """
         keys = {key: contact.id for contact, _ in verbs for key in self.keys.get(contact.pair, [])}
-        outbox, changed = self.services.tables.outbox, set()
         with self.services.begin() as tx:
-            for chunk in contacts.chunks(list(keys)):
-                query = select(outbox.c.customer_key).where(outbox.c.customer_key.in_(chunk))
-                changed |= {keys[row.customer_key] for row in tx.rows(query)}
+            changed = {keys[key] for key in outbox.changed(tx, self.services, keys)}
         return [(contact, verb) for contact, verb in verbs if contact.id not in changed]
 
     def contact_at(self, address: str) -> Contact | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, or_, select
 
-from . import contacts, memory, overviews, reasons, reconcile, site
+from . import contacts, memory, outbox, overviews, reasons, reconcile, site
 from .consent import Agreed, Status
 from .ledger import Decision
 from .models import utc
@@ -99,10 +99,7 @@ def _states(
         held=reconcile.waiting(tx, services, connection.id) is not None,
     )
     known = contacts.find(tx, services, pairs)
-    outbox, waits = services.tables.outbox, set()
-    for chunk in contacts.chunks(list(customers)):
-        query = select(outbox.c.customer_key).where(outbox.c.customer_key.in_(chunk))
-        waits |= {row.customer_key for row in tx.rows(query)}
+    waits = outbox.changed(tx, services, customers)
     return {
         key: here.state(
             records.get(key), known, waits=key in waits, box=services.mapping.box(customer)
@@ -220,20 +217,26 @@ def history_of_key(services: Services, key: str, tenant: str | None = None) -> l
     :param tenant: only what was decided as this tenant's customer; None: whoever's.
     """
     table = services.tables.decision
-    query = select(table).where(table.c.customer_key == key).order_by(table.c.id.desc())
-    if tenant is not None:
-        query = query.where(table.c.tenant == tenant)
     with services.begin() as tx:
-        rows = tx.rows(query)
-    names = ["value", "previous", "actor", "source", "page", "wording", "ip", "list_id", "receipt"]
-    return [
-        Decision(
-            decided_at=utc(row.decided_at),
-            recorded_at=utc(row.recorded_at),
-            **{name: getattr(row, name) for name in names},
-        )
-        for row in rows
-    ]
+        found = [
+            row._asdict()
+            for row in tx.rows(
+                select(table).where(table.c.customer_key == key).order_by(table.c.id)
+            )
+        ]
+        found += outbox.decisions(tx, services, key)
+    return [_decision(row) for row in reversed(found) if tenant in (None, row["tenant"])]
+
+
+def _decision(row: dict[str, Any]) -> Decision:
+    names = ["value", "previous", "actor", "source", "page", "wording", "ip"]
+    return Decision(
+        decided_at=utc(row["decided_at"]),
+        recorded_at=utc(row["recorded_at"]),
+        list_id=row.get("list_id"),
+        receipt=row.get("receipt"),
+        **{name: row[name] for name in names},
+    )
 
 
 def attention(services: Services, tenant: str, *, limit: int = 100) -> list[Attention]:

@@ -9,12 +9,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from flask_mailchimp_optin.outbox import unpack
 from tests.house import Customer, Host, db
 
 
 def outbox(host: Host) -> list[tuple[str | None, bool | None]]:
-    """(customer key, decision) of what waits."""
-    return [(row.customer_key, row.decision) for row in host.rows("outbox")]
+    """(customer key, decision) of what waits; a customer without a key for every one."""
+    return [
+        (noted.change.key, noted.said) for row in host.rows("outbox") for noted in unpack(row)
+    ] or [(None, None) for _ in host.rows("outbox")]
 
 
 @pytest.fixture

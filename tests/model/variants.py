@@ -22,7 +22,7 @@ from flask_mailchimp_optin import (
     inbound,
     lease,
     memory,
-    outbound,
+    outbox,
     send,
     settle,
     verdicts,
@@ -102,10 +102,10 @@ def acknowledged_without_version(patch: Patch) -> None:
 
     def sent(here: Round, verbs: list[tuple[Any, Verb]]) -> None:
         together(here, verbs)
-        outbox = here.services.tables.outbox
+        table = here.services.tables.outbox
         keys = [key for contact, _ in verbs for key in here.keys.get(contact.pair, [])]
         with here.services.begin() as tx:
-            tx.execute(sa.delete(outbox).where(outbox.c.customer_key.in_(keys)))
+            tx.execute(sa.delete(table).where(table.c.customer_key.in_(keys)))
 
     patch.setattr(send, "together", sent)
 
@@ -123,7 +123,7 @@ def no_look_after_an_unknown_answer(patch: Patch) -> None:
 
 def cursor_in_the_outbox(patch: Patch) -> None:
     """Only rows whose number is above the last one that was read; what is below counts as read."""
-    read, last = outbound._read, [0]
+    read, last = outbox.oldest, [0]
 
     def later(tx: Transaction, services: Services, tenant: str) -> list[Any]:
         table = services.tables.outbox
@@ -132,14 +132,14 @@ def cursor_in_the_outbox(patch: Patch) -> None:
         last[0] = max([last[0], *(row.id for row in rows)])
         return rows
 
-    patch.setattr(outbound, "_read", later)
+    patch.setattr(outbox, "oldest", later)
 
 
 def outbox_after_the_commit(patch: Patch) -> None:
     """The outbox row is written once the host has committed."""
     write = capture.Capture.write
 
-    def written(self: capture.Capture, session: Session, changes: list[Any]) -> None:
+    def written(self: capture.Capture, session: Session, changes: Any) -> None:
         if FOLLOWING in session.info:
             write(self, session, changes)
             return
@@ -184,9 +184,10 @@ def box_without_fence(patch: Patch) -> None:
         value: bool,
         at: datetime,
         facts: Any,
-    ) -> None:
+    ) -> bool:
         owners = contacts.owners(tx, services, [row.pair]).get(row.pair, [])
         keys = [owner.customer_key for owner in owners]
+        outbox.take(tx, services, [row for row, _ in outbox._about(tx, services, keys)])
         tx.session.info[FOLLOWING] = facts
         for customer in services.mapping.load(tx.session, keys).values():
             services.mapping.set_box(customer, value)
@@ -196,6 +197,7 @@ def box_without_fence(patch: Patch) -> None:
         values = {"wanted": value, "wanted_at": at}
         table = services.tables.contact
         tx.execute(sa.update(table).where(table.c.id == row.id).values(**values))
+        return True
 
     patch.setattr(verdicts, "follow", followed)
 
