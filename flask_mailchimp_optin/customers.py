@@ -59,7 +59,7 @@ def observe(
             look.gone |= _pair(known.get(key))
             look.leaves(known.get(key))
     look.remember()
-    nos = _nos(tx, services, house, seen, known)
+    nos = _nos(tx, services, house, seen, known, look.audiences)
     wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
     wants.settle(look.touched | set(nos), look.moves, nos)
     if house.on_delete == "delete":
@@ -77,6 +77,7 @@ class _Look:
         self.gone: set[tuple[int, str]] = set()
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
+        self.audiences: dict[str, int | None] = {}  # of whom was never seen before
         self._fresh: list[dict[str, Any]] = []
         self._changed: list[dict[str, Any]] = []
         self._same: list[int] = []
@@ -113,6 +114,7 @@ class _Look:
             self.touched |= _pair(record)
         if record is None:
             self._fresh.append(values)
+            self.audiences[snapshot.key] = values["audience_id"]
         elif _differs(record, values):
             self._changed.append({"id": record.id, **values})
         else:
@@ -149,8 +151,11 @@ def _nos(
     house: House,
     seen: Mapping[str, Seen],
     known: Mapping[str, Row[Any]],
+    audiences: Mapping[str, int | None],
 ) -> dict[tuple[int, str], list[tuple[bool, datetime]]]:
     """The nos that were captured, by the address that each customer had then.
+
+    In the list where they were seen; never seen, where they are; gone as well, in the master list.
 
     A no that was a customer's last word there stays with the address, even if they are gone from it
     before anybody looked.
@@ -171,7 +176,8 @@ def _nos(
             if row.value or utc(row.recorded_at) not in times[row.customer_key]:
                 continue
             record = known.get(row.customer_key)
-            audience_id = (record and record.audience_id) or house.master_id
+            seen_in = record.audience_id if record is not None else audiences.get(row.customer_key)
+            audience_id = seen_in or house.master_id
             address = row.address or (record and record.address)
             if audience_id and address:
                 no = (False, utc(row.recorded_at))

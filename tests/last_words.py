@@ -133,7 +133,7 @@ class LastWords:
         """Who shares the address shares its decisions, if whoever said it is there until seen."""
         if customer.place is None:
             return
-        said = frozenset({(yes, at), (yes, WHEN_FOUND)} if raw else {(yes, at)})
+        said: Words = frozenset({(yes, at), (yes, WHEN_FOUND)} if raw else {(yes, at)})
         said |= self.words(customer.place)  # what they said before, if somebody looked meanwhile
         for mate in (self.customers[key] for key in self.owners(customer.place)):
             if mate is not customer:

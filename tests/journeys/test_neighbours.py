@@ -126,3 +126,13 @@ def test_the_ledger_dates_a_persons_act_by_mailchimps_clock(connected: Host) -> 
     last = connected.history(ada)[0]
     assert last.value is True
     assert abs(last.decided_at - came) < timedelta(minutes=1)
+
+
+def test_a_no_of_somebody_new_in_a_list_of_their_own_is_no_no_for_others(connected: Host) -> None:
+    vip = _another_list(connected, "VIP")
+    member = connected.add(ADA, wants_news=True)
+    guest = connected.add(ADA, wants_news=True, own_list=vip)
+    connected.change(guest, wants_news=False)  # before anybody has looked at them
+    connected.work()
+    assert (connected.box(member), connected.status(ADA)) == (True, "subscribed")
+    assert connected.status(ADA, vip) is None
