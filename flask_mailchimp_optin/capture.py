@@ -7,12 +7,11 @@ commit. A rollback, also of a savepoint, leaves nothing. Nothing here may raise 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, event, insert, inspect
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
-from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.base import PassiveFlag
 
 from . import bulk, outbox
@@ -55,46 +54,42 @@ class Capture:
 
     def __init__(self, model: type[Any], find: Callable[[], Services]) -> None:
         self.find = find
-        event.listen(model, "after_insert", self._inserted, propagate=True)
-        event.listen(model, "after_update", self._updated, propagate=True)
-        event.listen(model, "after_delete", self._deleted, propagate=True)
+        # `raw`: the states, not the objects, which SQLAlchemy would have to find for each event.
+        event.listen(model, "after_insert", self._inserted, raw=True, propagate=True)
+        event.listen(model, "after_update", self._updated, raw=True, propagate=True)
+        event.listen(model, "after_delete", self._deleted, raw=True, propagate=True)
         opt_in = find().mapping.mapping.opt_in
         if opt_in in inspect(model).column_attrs:
             # An expired attribute that is set would otherwise lose its old value.
             attribute = getattr(model, opt_in)
             event.listen(attribute, "set", _keep_old, active_history=True, propagate=True)
 
-    def _inserted(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
-        flush = self._flush(customer)
-        if flush is not None:
-            flush.noted.append((customer, None, True))
+    def _inserted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
+        self._note(state, None, is_new=True)
 
-    def _updated(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
-        flush, state = self._flush(customer), instance_state(customer)
-        if flush is None:
-            return
-        names: Iterable[str] = flush.services.mapping.watched
-        if flush.services.mapping.watch_all:
-            names = (attribute.key for attribute in state.mapper.attrs)
+    def _updated(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
+        mapping = self.find().mapping
+        names = set(state.committed_state)
+        if not mapping.watch_all:
+            names &= mapping.watched
         # after_update fires without a net change too: look at the history.
         if any(state.get_history(name, _AS_IT_IS).has_changes() for name in names):
-            before = _box_before(flush.services.mapping, state, customer)
-            flush.noted.append((customer, before, False))
+            self._note(state, _box_before(mapping, state))
 
-    def _deleted(self, _mapper: Mapper[Any], _connection: Any, customer: Any) -> None:
-        flush = self._flush(customer)
-        if flush is not None:
-            flush.noted.append((customer, flush.services.mapping.box(customer), False))
+    def _deleted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
+        self._note(state, self.find().mapping.box(state.obj()))
 
-    def _flush(self, customer: Any) -> _Flush | None:
-        session = instance_state(customer).session
+    def _note(
+        self, state: InstanceState[Any], before: bool | None, *, is_new: bool = False
+    ) -> None:
+        session = state.session
         if session is None:
-            return None
+            return
         pending: dict[Capture, _Flush] = session.info.setdefault(_PENDING, {})
         flush = pending.get(self)
         if flush is None:
             flush = pending[self] = _Flush(self.find(), [])
-        return flush
+        flush.noted.append((state.obj(), before, is_new))
 
     def write(self, session: Session, changes: dict[str | None, list[Change]]) -> None:
         """Changes by tenant, on the session's own connection: into the outbox.
@@ -203,12 +198,12 @@ def _keep_old(_target: Any, _value: Any, _old: Any, _initiator: Any) -> None:
     """Nothing: the listener is there for its ``active_history``."""
 
 
-def _box_before(mapping: BoundMapping, state: InstanceState[Any], customer: Any) -> bool | None:
+def _box_before(mapping: BoundMapping, state: InstanceState[Any]) -> bool | None:
     name = mapping.mapping.opt_in
     if name not in state.mapper.attrs:
-        return mapping.box(customer)  # a property has no history: found by comparing, later
+        return mapping.box(state.obj())  # a property has no history: found by comparing, later
     old = state.get_history(name, _AS_IT_IS).deleted
-    return mapping.as_box(old[0]) if old else mapping.box(customer)
+    return mapping.as_box(old[0]) if old else mapping.box(state.obj())
 
 
 # Sessions

@@ -6,12 +6,14 @@ Job arguments are opaque ids, the serializer is JSON, and only functions of this
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 from flask import Flask, current_app, has_app_context
@@ -20,7 +22,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from rq import Queue, Worker, worker_registration
+from rq import Queue, Worker, get_current_job, worker_registration
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -34,6 +36,8 @@ ALLOWED = ("work", "drain_connection", "sweep")
 _FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
 _PATIENCE_S = 5.0  # how long a worker waits for Redis
 _BREAK_S = 5.0  # how long Redis is left alone after it failed
+_LULL_S = 0.01  # between two talks with Redis: commits that come meanwhile are one
+_LAST_S = 1.0  # how long a process that ends waits for Redis
 
 
 def redis_client(config: Config, timeout_s: float | None) -> Redis:
@@ -54,10 +58,9 @@ def redis_client(config: Config, timeout_s: float | None) -> Redis:
 
 
 class Waker:
-    """Puts one job on the queue after a commit. Never raises; with Redis down it waits once, briefly.
+    """Puts one job on the queue after a commit. Never raises, and no commit waits for Redis.
 
-    The client's time limit counts for each of some eight exchanges, so a slow Redis would take a
-    multiple of it: a thread does the talking, and goes on alone when the commit's patience ends.
+    Only inside an RQ job it waits, briefly: such a process ends without finishing what it was about.
     """
 
     def __init__(self, config: Config, redis: Redis) -> None:
@@ -69,17 +72,18 @@ class Waker:
     def __call__(self) -> None:
         if time.monotonic() < self._broken_until:
             return
-        thread = threading.Thread(target=self._wake, name="mailchimp-optin-wake", daemon=True)
         try:
-            thread.start()
+            _talker.ask(self)
         except RuntimeError as error:  # no more threads, or the interpreter is about to end
             self._give_up(error)
             return
-        thread.join(self._patience_s)
-        if thread.is_alive():
-            self._broken_until = time.monotonic() + _BREAK_S
+        if get_current_job() is not None:
+            _talker.wait(self, self._patience_s)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Talk to Redis: for the thread that does."""
+        if time.monotonic() < self._broken_until:
+            return
         try:
             # With a flag, not a unique job id: ids of running jobs strand what comes after.
             if self._redis.set(flag(self._queue_name), b"1", nx=True, ex=_FLAG_S):
@@ -90,6 +94,62 @@ class Waker:
     def _give_up(self, error: Exception) -> None:
         self._broken_until = time.monotonic() + _BREAK_S
         logger.warning("redis is not reachable", extra={"error": type(error).__name__})
+
+
+class _Talker:
+    """The one thread of this process that talks to Redis for commits; begun when first needed."""
+
+    def __init__(self) -> None:
+        self._begin_anew()
+        os.register_at_fork(after_in_child=self._begin_anew)
+        atexit.register(self._finish)
+
+    def _begin_anew(self) -> None:
+        self._starting = threading.Lock()
+        self._queue: SimpleQueue[Waker | None] = SimpleQueue()
+        self._asked: set[Waker] = set()
+        self._at: Waker | None = None
+        self._thread: threading.Thread | None = None
+
+    def ask(self, waker: Waker) -> None:
+        """Have a worker woken, soon.
+
+        :raises RuntimeError: no thread can be begun.
+        """
+        if waker in self._asked:
+            return
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    name = "mailchimp-optin-wake"
+                    thread = threading.Thread(target=self._talk, name=name, daemon=True)
+                    thread.start()
+                    self._thread = thread
+        self._asked.add(waker)
+        self._queue.put(waker)
+
+    def wait(self, waker: Waker, seconds: float) -> None:
+        """Until its worker was asked for, or in vain; at most so long."""
+        deadline = time.monotonic() + seconds
+        while (waker in self._asked or self._at is waker) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def _talk(self) -> None:
+        while (waker := self._queue.get()) is not None:
+            self._at = waker
+            self._asked.discard(waker)  # whoever commits from now on asks again
+            waker.wake()
+            self._at = None
+            time.sleep(_LULL_S)
+
+    def _finish(self) -> None:
+        """A script's last commit is worth a moment's patience at its end."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(_LAST_S)
+
+
+_talker = _Talker()
 
 
 def flag(queue_name: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import MetaData, Table, inspect, select, tuple_
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.attributes import instance_state
 
 from .addresses import canonical, canonical_or_none
 from .errors import BadAddress, ConfigError, MailchimpOptinError
@@ -251,8 +252,10 @@ class BoundMapping:
 
     def key_of(self, customer: Any) -> str:
         """The primary key as text; stable, also for a deleted customer."""
-        identity = inspect(customer).identity
-        return self.key_from(identity or self.mapper.primary_key_from_instance(customer))
+        state = instance_state(customer)
+        if state.key is not None:
+            return self.key_from(state.key[1])
+        return self.key_from(self.mapper.primary_key_from_instance(customer))
 
     def key_from(self, identity: Iterable[Any]) -> str:
         """The text of a primary key: the value itself, or a JSON list for a composite one."""
