@@ -133,8 +133,8 @@ def test_a_no_of_somebody_new_in_a_list_of_their_own_is_no_no_for_others(connect
     member = connected.add(ADA, wants_news=False)
     guest = connected.add(ADA, wants_news=True, own_list=vip)
     with connected.app.app_context():  # before anybody has looked at them
-        db.session.get_one(Customer, member).wants_news = True
-        db.session.get_one(Customer, guest).wants_news = False
+        one, other = (db.session.get_one(Customer, key) for key in (member, guest))
+        one.wants_news, other.wants_news = True, False
         db.session.commit()
     connected.work()
     assert (connected.box(member), connected.status(ADA)) == (True, "subscribed")
