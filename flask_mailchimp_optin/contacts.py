@@ -5,20 +5,25 @@ Used by both journeys. Knows the table's columns, decides nothing.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
+from itertools import compress
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, delete, insert, select, update
+from sqlalchemy import Row, Table, bindparam, case, delete, insert, select, update
 
 from .consent import Agreed
 from .mapping import Snapshot
 from .memory import Contact, late_text
 from .services import Services, Transaction
 
-#: What settling writes. `due_at` and `look` are written too, unless the contact moved on meanwhile.
-_SETTLED = [
+#: What settling writes only if the contact has not moved on meanwhile: whatever moved it has said when
+#: it is due, whose it is, and that earlier refusals count no more.
+_UNLESS_MOVED = frozenset(
+    ("due_at", "look", "moved_from", "orphan", "attempts", "refusal", "refusal_text", "refused_at")
+)
+#: All that it writes, if it changed.
+_SETTLED = (
     "acked_version",
     "settled_version",
     "agreed",
@@ -36,16 +41,12 @@ _SETTLED = [
     "late",
     "removed_at",
     "asked_version",
-    "profile",
     "profile_tags",
-    "moved_from",
-    "orphan",
     "run_id",
-    "attempts",
-    "refusal",
-    "refusal_text",
-    "refused_at",
-]
+    *sorted(_UNLESS_MOVED),
+)
+_values = itemgetter(*_SETTLED)
+_MANY = 8  # contacts with the same news, above which they are told in one statement
 
 
 def ensure(
@@ -82,10 +83,15 @@ def blank(services: Services, connection_id: int, pair: tuple[int, str]) -> Cont
 
 def add(tx: Transaction, services: Services, made: list[Contact]) -> None:
     """Insert contacts that are not in the database yet."""
+    table = services.tables.contact
     rows = [vars(contact) | {"late": late_text(contact.late)} for contact in made]
-    for row in rows:
-        del row["id"]
-    tx.execute(insert(services.tables.contact), rows)
+    # Most columns of a new contact are empty: those that all leave empty are not named.
+    names = [
+        column.name
+        for column in table.columns
+        if column.name != "id" and any(row[column.name] is not None for row in rows)
+    ]
+    tx.execute(insert(table), [{name: row[name] for name in names} for row in rows])
 
 
 def find(
@@ -139,20 +145,47 @@ def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
 
 
 def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> None:
-    """Write contacts back. Whatever moved one on meanwhile has said when it is due: that stays."""
+    """Write back what changed of these contacts since they were read or last :func:`saved`."""
     table = services.tables.contact
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    each: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for contact in contacts:
+        new, old = _values(vars(contact)), _values(contact.was)
+        changed = [one != other for one, other in zip(new, old, strict=True)]
+        names, values = tuple(compress(_SETTLED, changed)), tuple(compress(new, changed))
+        if names:
+            alike.setdefault((contact.version, names, values), []).append(contact.id)
+        if contact.profile != contact.was["profile"]:  # of each their own
+            own = {"b_version": contact.version, "b_id": contact.id, "b_profile": contact.profile}
+            each.setdefault(("profile",), []).append(own)
+    for (version, names, values), ids in alike.items():
+        news = {f"b_{name}": value for name, value in zip(names, values, strict=True)}
+        news["b_version"] = version
+        if "b_late" in news:
+            news["b_late"] = late_text(news["b_late"])
+        if len(ids) < _MANY:
+            each.setdefault(names, []).extend(news | {"b_id": id_} for id_ in ids)
+            continue
+        for chunk in chunks(ids):
+            tx.connection.execute(_news(table, names, table.c.id.in_(chunk)), news)
+    for names, rows in each.items():
+        tx.execute(_news(table, names, table.c.id == bindparam("b_id")), rows)
+
+
+def saved(contacts: Iterable[Contact]) -> None:
+    """The transaction that saved them is committed."""
+    for contact in contacts:
+        contact.was = vars(contact).copy()
+
+
+def _news(table: Table, names: tuple[str, ...], which: Any) -> Any:
+    """The statement that writes these columns of some contacts."""
     moved = table.c.version != bindparam("b_version")
-    values: dict[str, Any] = {
-        name: bindparam(f"b_{name}", type_=table.c[name].type) for name in _SETTLED
-    }
-    for name in ("due_at", "look"):
+    values: dict[str, Any] = {}
+    for name in names:
         new = bindparam(f"b_{name}", type_=table.c[name].type)
-        values[name] = case((moved, table.c[name]), else_=new)
-    names = [*_SETTLED, "due_at", "look", "version", "id"]
-    rows = [{f"b_{name}": getattr(contact, name) for name in names} for contact in contacts]
-    for row in rows:
-        row["b_late"] = late_text(row["b_late"])
-    tx.execute(update(table).where(table.c.id == bindparam("b_id")).values(**values), rows)
+        values[name] = case((moved, table.c[name]), else_=new) if name in _UNLESS_MOVED else new
+    return update(table).where(which).values(**values)
 
 
 def remove(tx: Transaction, services: Services, contact: Contact) -> None:
@@ -162,12 +195,6 @@ def remove(tx: Transaction, services: Services, contact: Contact) -> None:
 
 
 # Profiles
-
-
-def fingerprint(snapshot: Snapshot) -> str:
-    """Names a profile: equal profiles are not sent again."""
-    parts = [sorted(snapshot.merge_fields.items()), sorted(snapshot.tags)]
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
 def merge_fields(snapshot: Snapshot, sent_before: str | None) -> dict[str, Any]:

@@ -40,18 +40,21 @@ def observe(
     house: House,
     seen: Mapping[str, Seen],
     *,
+    customers: Mapping[str, Snapshot] | None = None,
     release: str = ALL,
 ) -> None:
     """Bring our records in line with these customers as their rows say now.
 
+    :param customers: them, if they were just read.
     :param release: what of it may be settled at once: ``all``, ``nos`` or ``nothing``.
     """
     if not seen:
         return
-    customers = services.mapping.load(tx.session, seen)
+    if customers is None:
+        customers = services.mapping.snapshots(tx.session, seen)
     known = contacts.records(tx, services, list(seen))
     look = _Look(tx, services, house, _erased(tx, services, house, seen, customers, known))
-    earlier = _earlier_decisions(tx, services, [k for k in customers if k not in known])
+    earlier = _earlier_decisions(tx, services, [k for k in seen if k not in known])
     for key, what in seen.items():
         if key in customers:
             look.at(customers[key], what, known.get(key), earlier.get(key))
@@ -91,13 +94,12 @@ class _Look:
 
     def at(
         self,
-        customer: Any,
+        snapshot: Snapshot,
         what: Seen,
         record: Row[Any] | None,
         earlier: tuple[bool, datetime] | None,
     ) -> None:
         """The customer as their row says now."""
-        snapshot = self.services.mapping.snapshot(customer)
         if snapshot.tenant is None and record is None:
             return  # the mapping can't tell whose they are: nothing of theirs is known here
         if snapshot.tenant not in (self.house.tenant, None):
@@ -123,7 +125,7 @@ class _Look:
         if values["audience_id"] and values["address"]:
             pair = (values["audience_id"], values["address"])
             self.touched.add(pair)
-            self.profiles.setdefault(pair, contacts.fingerprint(snapshot))
+            self.profiles.setdefault(pair, snapshot.profile)
 
     def _held_back(self, values: Mapping[str, Any]) -> datetime | None:
         """Since when a yes is held back that nobody decided after the address was erased."""
@@ -321,14 +323,14 @@ def _erased(
     services: Services,
     house: House,
     seen: Mapping[str, Seen],
-    customers: Mapping[str, Any],
+    customers: Mapping[str, Snapshot],
     known: Mapping[str, Row[Any]],
 ) -> dict[str, datetime]:
     """When the addresses of those were erased who are new, held back, or just said yes."""
-    mapping, addresses = services.mapping, set()
-    for key, customer in customers.items():
-        record = known.get(key)
+    addresses = set()
+    for key in customers.keys() & seen.keys():
+        record, snapshot = known.get(key), customers[key]
         said_yes = any(value for value, _ in seen[key].decisions)
-        if (record is None or record.erased_at or said_yes) and mapping.box(customer):
-            addresses.add(mapping.address_of(customer) or "")
+        if (record is None or record.erased_at or said_yes) and snapshot.opt_in:
+            addresses.add(snapshot.address or "")
     return erasures.among(tx, services, house, addresses - {""})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, Table, and_, func, not_, or_, select, update
 
 from . import contacts, memory, runs, signals
 from .client import MemberRead
@@ -17,36 +17,35 @@ from .lease import Lease
 from .memory import Contact
 from .services import Services, Transaction
 
-_CHUNK = 500
+_RANGE = 10_000  # contacts that one piece looks through, nearly all of which nobody need look at
 
 
 def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) -> bool:
     cursor = json.loads(run.cursor or "{}")
     counts = {name: getattr(run, name) for name in runs.COUNTS}
-    with services.begin() as tx:
-        page = _contacts_page(tx, services, connection, cursor.get("after", 0))
-    due: list[int] = []
-    for contact in page:
-        if _foresee(services, connection, contact, counts):
-            due.append(contact.id)
 
     def work(tx: Transaction) -> bool:
         lease.hold(tx, services)
+        last, here = _range(tx, services, connection, cursor.get("after", 0))
+        now, due = dict(counts), _behind(tx, services, here)
+        for contact in due:
+            _count(services, connection, contact, now)
+        now["to_send"] = run.to_send + len(due) + _newcomers(tx, services, run, here)
         if run.kind != "preview":
-            _mark(tx, services, run.id, due)
-        counts["to_send"] = run.to_send + len(due)
-        if len(page) == _CHUNK:
-            runs.advance(tx, services, run, cursor | {"after": page[-1].id}, **counts)
+            for chunk in contacts.chunks([contact.id for contact in due]):
+                _mark(tx, services, run.id, services.tables.contact.c.id.in_(chunk))
+        if last is not None:
+            runs.advance(tx, services, run, cursor | {"after": last}, **now)
             return True
         if run.kind == "preview":
-            runs.close(tx, services, run, runs.PREVIEWED, **counts)
+            runs.close(tx, services, run, runs.PREVIEWED, **now)
             return True
-        reason = None if cursor.get("approved") else _too_much(services, run, counts)
+        reason = None if cursor.get("approved") else _too_much(services, run, now)
         if reason is not None:
-            runs.change(tx, services, run.id, state=runs.WAITING, message=reason, **counts)
+            runs.change(tx, services, run.id, state=runs.WAITING, message=reason, **now)
             return True
         _release(tx, services, connection.id, run.id)
-        runs.next_phase(tx, services, run, **counts)
+        runs.next_phase(tx, services, run, **now)
         return True
 
     stopped = services.transact(work)
@@ -58,30 +57,62 @@ def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) 
     return stopped
 
 
-def _contacts_page(
+def _range(
     tx: Transaction, services: Services, connection: Row[Any], after: int
-) -> list[Contact]:
+) -> tuple[int | None, Any]:
+    """The last id of the next contacts, None if they are the last, and the condition for them."""
+    table = services.tables.contact
+    here = and_(table.c.connection_id == connection.id, table.c.id > after)
+    query = select(table.c.id).where(here).order_by(table.c.id).limit(1).offset(_RANGE - 1)
+    last = tx.value(query)
+    return last, here if last is None else and_(here, table.c.id <= last)
+
+
+def _is_behind(table: Table) -> Any:
+    return or_(
+        table.c.look.is_(True),
+        table.c.due_at.isnot(None),
+        table.c.version > table.c.acked_version,
+    )
+
+
+def _is_newcomer(table: Table) -> Any:
+    """Of whom Mailchimp knows nothing: there is nothing to foresee but that they are sent."""
+    return and_(
+        table.c.orphan.is_(None),
+        or_(table.c.seen_status.is_(None), table.c.seen_status == Status.ABSENT.value),
+    )
+
+
+def _newcomers(tx: Transaction, services: Services, run: Row[Any], here: Any) -> int:
+    """Mark them, unless it is a preview; how many."""
+    table = services.tables.contact
+    who = and_(here, _is_newcomer(table), _is_behind(table))
+    number = int(tx.value(select(func.count()).where(who)) or 0)
+    if number and run.kind != "preview":
+        _mark(tx, services, run.id, who)
+    return number
+
+
+def _behind(tx: Transaction, services: Services, here: Any) -> list[Contact]:
+    """The others about whom there is something to do."""
     table, audiences = services.tables.contact, services.tables.audience
+    gone = and_(table.c.orphan.isnot(None), table.c.seen_status != Status.ABSENT.value)
     rows = tx.rows(
         select(table, audiences.c.double_optin.label("double_optin"))
         .join(audiences, audiences.c.id == table.c.audience_id)
-        .where(table.c.connection_id == connection.id, table.c.id > after)
-        .order_by(table.c.id)
-        .limit(_CHUNK)
+        .where(here, not_(_is_newcomer(table)), or_(_is_behind(table), gone))
     )
     return [Contact.of(row) for row in rows]
 
 
-def _foresee(
+def _count(
     services: Services, connection: Row[Any], contact: Contact, counts: dict[str, int]
-) -> bool:
-    """Count what the rule would do with what was just read; whether the contact has to be settled."""
-    behind = bool(contact.look or contact.due_at or contact.version > contact.acked_version)
+) -> None:
+    """Count what the rule would do with what was just read."""
     if contact.orphan and contact.seen_status != Status.ABSENT:
         counts["removals"] += 1
-        return True
-    if contact.seen_status is None:
-        return behind
+        return
     member = memory.member_of(
         MemberRead(
             address=contact.address,
@@ -102,15 +133,12 @@ def _foresee(
         counts["removals"] += 1
     elif outcome.verb is Verb.ASK:
         counts["asks"] += 1
-    return behind
 
 
-def _mark(tx: Transaction, services: Services, run_id: int, ids: list[int]) -> None:
+def _mark(tx: Transaction, services: Services, run_id: int, which: Any) -> None:
+    # A new version, so that the run can tell what is settled from what is not.
     table = services.tables.contact
-    for chunk in contacts.chunks(ids):
-        # A new version, so that the run can tell what is settled from what is not.
-        values = {"run_id": run_id, "version": table.c.version + 1}
-        tx.execute(update(table).where(table.c.id.in_(chunk)).values(**values))
+    tx.execute(update(table).where(which).values(run_id=run_id, version=table.c.version + 1))
 
 
 def _release(tx: Transaction, services: Services, connection_id: int, run_id: int) -> None:

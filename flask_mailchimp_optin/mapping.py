@@ -6,6 +6,7 @@ pure modules, never Flask.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -13,10 +14,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from inspect import getattr_static
 from typing import Any
 
-from sqlalchemy import MetaData, Table, inspect, select, tuple_
+from sqlalchemy import MetaData, Table, inspect, select, true, tuple_
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
@@ -29,6 +31,7 @@ Source = str | Callable[[Any], Any]
 
 _TAG = re.compile(r"(?=.*[A-Z0-9])[A-Z0-9_]+", re.ASCII)  # a merge tag
 _CHUNK = 500  # SQLite and others limit the number of bound values in one statement
+_JSON = json.JSONEncoder(default=str)
 _TEXT_LIMIT = 255  # characters that a Mailchimp text merge field keeps
 
 
@@ -76,6 +79,12 @@ class Snapshot:
     list_id: str | None
     merge_fields: Mapping[str, Any]
     tags: tuple[str, ...]
+
+    @cached_property
+    def profile(self) -> str:
+        """Names what is sent beside the status: equal profiles are not sent again."""
+        parts = [sorted(self.merge_fields.items()), sorted(self.tags)]
+        return hashlib.sha256(_JSON.encode(parts).encode()).hexdigest()
 
 
 class BoundMapping:
@@ -186,12 +195,13 @@ class BoundMapping:
 
     def snapshot(self, customer: Any) -> Snapshot:
         """The customer as their row says now. Never raises, whatever the row or the mapping does."""
+        key, tenant = self.key_of(customer), self.tenant_of(customer)
         try:
-            return self._snapshot(customer)
+            return self._snapshot(key, tenant, lambda source: _value(customer, source))
         except _MappingFailed as error:
             return Snapshot(
-                key=self.key_of(customer),
-                tenant=self.tenant_of(customer),
+                key=key,
+                tenant=tenant,
                 address=None,
                 problem=str(error),
                 opt_in=self._box_at_least(customer),
@@ -207,22 +217,22 @@ class BoundMapping:
         except Exception:
             return None
 
-    def _snapshot(self, customer: Any) -> Snapshot:
+    def _snapshot(self, key: str, tenant: str | None, get: Callable[[Any], Any]) -> Snapshot:
         m = self.mapping
         address, problem = None, None
         try:
-            address = canonical(_value(customer, m.email))
+            address = canonical(get(m.email))
         except BadAddress as error:
             problem = str(error)
-        tags = _value(customer, m.tags) if callable(m.tags) else m.tags
+        tags = get(m.tags) if callable(m.tags) else m.tags
         return Snapshot(
-            key=self.key_of(customer),
-            tenant=self.tenant_of(customer),
+            key=key,
+            tenant=tenant,
             address=address,
             problem=problem,
-            opt_in=as_box(_value(customer, m.opt_in)),
-            list_id=_text_or_none(_value(customer, m.audience)) if m.audience else None,
-            merge_fields={t: _merge_value(_value(customer, s)) for t, s in m.merge_fields.items()},
+            opt_in=as_box(get(m.opt_in)),
+            list_id=_text_or_none(get(m.audience)) if m.audience else None,
+            merge_fields={tag: _merge_value(get(s)) for tag, s in m.merge_fields.items()},
             tags=tuple(str(tag) for tag in tags or () if str(tag).strip()),
         )
 
@@ -287,17 +297,59 @@ class BoundMapping:
                 found[self.key_of(customer)] = customer
         return found
 
-    def page(self, session: Session, after: str | None, limit: int) -> list[Any]:
+    def snapshots(self, session: Session, keys: Iterable[str]) -> dict[str, Snapshot]:
+        """The customers of these keys as their rows say now, by key; missing ones are left out."""
+        wanted = [self.identity(key) for key in dict.fromkeys(keys)]
+        found: dict[str, Snapshot] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            theirs = self.matches(wanted[start : start + _CHUNK])
+            found |= {snapshot.key: snapshot for snapshot in self._read(session, theirs)}
+        return found
+
+    def page(self, session: Session, after: str | None, limit: int) -> list[Snapshot]:
         """The next customers in the order of their key, for a walk over all of them."""
         columns = self.mapper.primary_key
-        query = select(self.model).order_by(*columns).limit(limit)
+        where: Any = true()
         if after is not None:
             values = self.identity(after)
-            if len(columns) == 1:
-                query = query.where(columns[0] > values[0])
-            else:
-                query = query.where(tuple_(*columns) > values)
-        return list(session.scalars(query).unique())
+            where = columns[0] > values[0] if len(columns) == 1 else tuple_(*columns) > values
+        return self._read(session, where, limit)
+
+    def _read(self, session: Session, where: Any, limit: int | None = None) -> list[Snapshot]:
+        """Some customers, as columns if the mapping needs no more: objects take three times as long.
+
+        :param limit: so many, in the order of their key.
+        """
+
+        def narrow(query: Any) -> Any:
+            query = query.where(where)
+            return query if limit is None else query.order_by(*self.mapper.primary_key).limit(limit)
+
+        names = self._plain_columns()
+        dispatch = self.mapper.class_manager.dispatch
+        if names is None or dispatch.load or dispatch.refresh:  # those may change what is loaded
+            query = narrow(select(self.model)).execution_options(populate_existing=True)
+            return [self.snapshot(customer) for customer in session.scalars(query).unique()]
+        columns = [getattr(self.model, name).label(f"c{n}") for n, name in enumerate(names)]
+        width = len(self.mapper.primary_key)
+        return [
+            self._of_row(row[:width], dict(zip(names, row, strict=True)))
+            for row in session.execute(narrow(select(*columns)))
+        ]
+
+    def _of_row(self, identity: Iterable[Any], values: Mapping[Any, Any]) -> Snapshot:
+        source = self.mapping.tenant
+        tenant = "" if source is None else tenant_name(values[source])
+        return self._snapshot(self.key_from(identity), tenant, values.__getitem__)
+
+    def _plain_columns(self) -> tuple[str, ...] | None:
+        """The attributes to read, the key's first, if each is a column; else None."""
+        sources = list(self._sources())
+        columns = self.mapper.column_attrs
+        if not all(isinstance(source, str) and source in columns for source in sources):
+            return None
+        keys = [self.mapper.get_property_by_column(c).key for c in self.mapper.primary_key]
+        return (*keys, *sources)
 
     def matches(self, identities: list[tuple[Any, ...]]) -> Any:
         """The SQL condition that the primary key is one of these."""
@@ -370,5 +422,9 @@ def _merge_value(value: Any) -> Any:
 
 
 def _plain_text(value: Any) -> str:
-    text = "".join(c for c in str(value) if c >= " " or c in "\t\n").strip()
-    return text.encode("utf-8", "ignore").decode()[:_TEXT_LIMIT]
+    text = str(value)
+    if not text.isprintable():
+        text = "".join(c for c in text if c >= " " or c in "\t\n")
+    if not text.isascii():
+        text = text.encode("utf-8", "ignore").decode()
+    return text.strip()[:_TEXT_LIMIT]

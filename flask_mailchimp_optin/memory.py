@@ -6,8 +6,9 @@ Used by both journeys. No I/O: contacts are changed in memory, and ``contacts`` 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row
@@ -40,9 +41,11 @@ def late_text(late: tuple[Late, ...]) -> str | None:
 class Contact(SimpleNamespace):
     """One contact row as it was read, with aware times; changed in memory, then saved."""
 
-    # Not stored: what the rule last said of it, and as of when what was seen is known.
+    # Not stored: what the rule last said of it, as of when what was seen is known, and what the row
+    # said when it was read.
     why = ""
     as_of: datetime | None = None
+    was: Mapping[str, Any] = MappingProxyType({})
 
     if TYPE_CHECKING:
 
@@ -55,8 +58,8 @@ class Contact(SimpleNamespace):
         for name in CONTACT_TIMES:
             if values[name] is not None:
                 values[name] = utc(values[name])
-        values["late"] = late_read(values["late"])
-        return cls(**values)
+        values["late"] = late_read(values["late"]) if values["late"] else ()
+        return cls(**values, was=values)
 
     @property
     def pair(self) -> tuple[int, str]:

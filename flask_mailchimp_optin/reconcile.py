@@ -96,22 +96,17 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run: Row[Any])
         if run.cursor is None:
             total = _count_customers(tx, services)
         after = json.loads(run.cursor)["after"] if run.cursor else None
-        mapping = services.mapping
-        page = mapping.page(tx.session, after, _CHUNK)
-        keys = [mapping.key_of(customer) for customer in page]
+        page = services.mapping.page(tx.session, after, _CHUNK)
+        mine = {s.key: s for s in page if s.tenant == connection.tenant}
         house = house_of(tx, services, connection)
-        mine = [
-            key
-            for key, customer in zip(keys, page, strict=True)
-            if mapping.tenant_of(customer) == connection.tenant
-        ]
-        seen = _unchanged(tx, services, mine, utc(run.started_at))
+        seen = _unchanged(tx, services, list(mine), utc(run.started_at))
         # What a sync finds is counted before it is sent; a bulk write's walk sends at once.
-        observe(tx, services, house, seen, release=ALL if run.kind == "walk" else NOTHING)
+        release = ALL if run.kind == "walk" else NOTHING
+        observe(tx, services, house, seen, customers=mine, release=release)
         done = run.customers_done + len(page)
         if len(page) == _CHUNK:
             runs.advance(
-                tx, services, run, {"after": keys[-1]}, customers=total, customers_done=done
+                tx, services, run, {"after": page[-1].key}, customers=total, customers_done=done
             )
             return True
         _drop_missing(tx, services, connection, utc(run.started_at))
@@ -145,7 +140,7 @@ def _drop_missing(
     )
     keys = [row.customer_key for row in tx.rows(old)]
     for chunk in contacts.chunks(keys):
-        there = services.mapping.load(tx.session, chunk)
+        there = services.mapping.snapshots(tx.session, chunk)
         gone = [key for key in chunk if key not in there]
         outbox.look_at(tx, services, connection.tenant, gone)
 

@@ -67,9 +67,8 @@ class Round:
             owners = contacts.owners(tx, self.services, [c.pair for c in picked])
             keys = {pair: [row.customer_key for row in rows] for pair, rows in owners.items()}
             first = {row.customer_key: pair for pair, rows in owners.items() for row in rows[:1]}
-            mapping = self.services.mapping
-            for key, customer in mapping.load(tx.session, first).items():
-                self.snapshots[first[key]] = mapping.snapshot(customer)
+            for key, snapshot in self.services.mapping.snapshots(tx.session, first).items():
+                self.snapshots[first[key]] = snapshot
             return keys
 
         self.keys = self.services.transact(work)
@@ -132,11 +131,12 @@ class Round:
 
         def work(tx: Transaction) -> None:
             self.lease.hold(tx, self.services)
-            contacts.save(tx, self.services, saved)
+            contacts.save(tx, self.services, those)
 
-        saved, begin = list(changed), time.monotonic()
-        if saved:
+        those, begin = list(changed), time.monotonic()
+        if those:
             self.services.transact(work)
+            contacts.saved(those)
             # The lease holds twice as long: what begins by then is over before another takes it.
             self.client.until = begin + self.services.config.TIMEOUT_S
 
@@ -171,6 +171,7 @@ class Round:
                 contacts.remove(tx, self.services, old)
 
         self.services.transact(work)
+        contacts.saved([contact])
 
     def forget(self, tx: Transaction, contact: Contact) -> None:
         """Forget a contact whose member has left."""

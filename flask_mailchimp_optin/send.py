@@ -193,7 +193,7 @@ def _wrote_profile(here: Round, contact: Contact) -> None:
     snapshot = here.snapshots.get(contact.pair)
     if snapshot is not None:
         sent = contacts.merge_fields(snapshot, contact.profile_tags)
-        contact.profile = contacts.fingerprint(snapshot)
+        contact.profile = snapshot.profile
         contact.profile_tags = contacts.sent_tags(sent)
 
 

@@ -107,7 +107,7 @@ def _plan(here: Round, contact: Contact, verb: Verb) -> None:
 
 def _profile(here: Round, contact: Contact) -> None:
     snapshot = here.snapshots.get(contact.pair)
-    if snapshot is not None and contact.profile != contacts.fingerprint(snapshot):
+    if snapshot is not None and contact.profile != snapshot.profile:
         here.verbs.append((contact, Verb.UPSERT))
 
 
@@ -148,6 +148,7 @@ def _follow(here: Round, contact: Contact, member: Member, outcome: Outcome) -> 
     if not followed:
         contact.due_at, contact.look = here.services.now(), True
         return
+    contacts.saved([contact])
     if value:
         _profile(here, contact)
     here.note(contact, outcome)

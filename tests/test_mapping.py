@@ -312,7 +312,8 @@ def test_a_key_is_a_text_and_back_again(
     assert mapping.key_of(customer) == key
     assert mapping.identity(key) == tuple(values.values())
     assert mapping.load(session, [key, key]) == {key: customer}
-    assert mapping.page(session, None, 10) == [customer]
+    assert mapping.page(session, None, 10) == [mapping.snapshot(customer)]
+    assert mapping.snapshots(session, [key]) == {key: mapping.snapshot(customer)}
     assert mapping.page(session, key, 10) == []
     session.delete(customer)
     session.flush()
@@ -339,7 +340,7 @@ def test_a_walk_meets_every_customer_once_in_pages(session: Session, model: Any)
     after = None
     while found := mapping.page(session, after, 4):
         assert len(found) <= 4
-        seen += [mapping.key_of(row) for row in found]
+        seen += [snapshot.key for snapshot in found]
         after = seen[-1]
     assert len(seen) == len(set(seen)) == 25
 
