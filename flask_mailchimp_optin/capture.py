@@ -68,13 +68,16 @@ class Capture:
         self._note(state, None, is_new=True)
 
     def _updated(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
-        mapping = self.find().mapping
-        names = set(state.committed_state)
-        if not mapping.watch_all:
-            names &= mapping.watched
         # after_update fires without a net change too: look at the history.
-        if any(state.get_history(name, _AS_IT_IS).has_changes() for name in names):
-            self._note(state, _box_before(mapping, state))
+        changed = [
+            name
+            for name in state.committed_state
+            if state.get_history(name, _AS_IT_IS).has_changes()
+        ]
+        if changed:
+            mapping = self.find().mapping
+            if mapping.watch_all or not mapping.watched.isdisjoint(changed):
+                self._note(state, _box_before(mapping, state))
 
     def _deleted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
         self._note(state, self.find().mapping.box(state.obj()))

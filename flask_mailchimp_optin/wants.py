@@ -86,6 +86,7 @@ class Wants:
         self.release, self.profiles, self.gone = release, profiles, gone
         self._changed: list[dict[str, Any]] = []
         self._withdrawn: list[memory.Contact] = []
+        self._left: list[tuple[memory.Contact, str]] = []
 
     def settle(
         self,
@@ -119,6 +120,8 @@ class Wants:
         self.tx.update_each(self.services.tables.contact, self._changed)
         for row in self._withdrawn:
             self._withdraw_elsewhere(row)
+        for row, policy in self._left:
+            self._leave_elsewhere(row, policy)
 
     def _want(
         self,
@@ -176,28 +179,39 @@ class Wants:
 
     def _withdraw_elsewhere(self, row: memory.Contact) -> None:
         """A no also reaches lists that the customer was left in when the master list changed."""
+        table, now = self.services.tables.contact, self.services.now()
+        # In this order: MySQL lets an assignment see what those before it have written.
+        self._elsewhere(
+            row,
+            (table.c.decided_version, table.c.version + 1),
+            (table.c.version, table.c.version + 1),
+            (table.c.wanted, False),
+            (table.c.wanted_at, now),
+            (table.c.due_at, now),
+        )
+
+    def _leave_elsewhere(self, row: memory.Contact, policy: str) -> None:
+        """Whoever was deleted leaves those lists, too."""
+        table = self.services.tables.contact
+        due = [(table.c.due_at, self.services.now())] if self.release == ALL else []
+        self._elsewhere(row, (table.c.orphan, policy), (table.c.version, table.c.version + 1), *due)
+
+    def _elsewhere(self, row: memory.Contact, *values: tuple[Any, Any]) -> None:
+        """Write to the address's contacts in lists where a customer of it was left."""
         table, customer = self.services.tables.contact, self.services.tables.customer
         owned = select(customer.c.id).where(
             customer.c.audience_id == table.c.audience_id, customer.c.address == table.c.address
         )
-        now = self.services.now()
         self.tx.execute(
             update(table)
             .where(
                 table.c.connection_id == row.connection_id,
                 table.c.address == row.address,
-                table.c.id != row.id,
+                table.c.audience_id != row.audience_id,
                 table.c.wanted.is_(True),
                 ~owned.exists(),
             )
-            # In this order: MySQL lets an assignment see what those before it have written.
-            .ordered_values(
-                (table.c.decided_version, table.c.version + 1),
-                (table.c.version, table.c.version + 1),
-                (table.c.wanted, False),
-                (table.c.wanted_at, now),
-                (table.c.due_at, now),
-            )
+            .ordered_values(*values)
         )
 
     def _orphan(self, row: memory.Contact, *, said_no: bool) -> None:
@@ -208,6 +222,10 @@ class Wants:
         table = self.services.tables.contact
         policy = self._policy(row)
         said_no = said_no or (row.wanted is False and row.moved)
+        if said_no:
+            self._withdrawn.append(row)
+        elif row.pair in self.gone and policy != "leave":
+            self._left.append((row, policy))
         if policy == "leave" and said_no:
             policy = "unsubscribe"
         unknown = row.agreed == Agreed.NOTHING and row.open_verb is None and not row.late

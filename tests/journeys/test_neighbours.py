@@ -139,3 +139,30 @@ def test_a_no_of_somebody_new_in_a_list_of_their_own_is_no_no_for_others(connect
     connected.work()
     assert (connected.box(member), connected.status(ADA)) == (True, "subscribed")
     assert connected.status(ADA, vip) is None
+
+
+def test_who_is_deleted_leaves_the_list_too_that_was_the_master_list_before(
+    connected: Host,
+) -> None:
+    first, second = connected.list_id, _another_list(connected, "Second")
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    connected.settings(master_list=second)
+    connected.work()
+    assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("subscribed",)
+    connected.delete(ada)
+    connected.work()
+    assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("unsubscribed",)
+
+
+def test_nor_is_a_no_forgotten_there_if_they_are_gone_before_anybody_looks(connected: Host) -> None:
+    connected.settings(on_delete="leave")
+    first, second = connected.list_id, _another_list(connected, "Second")
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    connected.settings(master_list=second)
+    connected.work()
+    connected.change(ada, wants_news=False)
+    connected.delete(ada)
+    connected.work()
+    assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("unsubscribed",)
