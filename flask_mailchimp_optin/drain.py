@@ -11,7 +11,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, exists, or_, select, update
 
 from . import hooks, outbox, reconcile, runs, signals, site
 from . import lease as leases
@@ -37,16 +37,63 @@ logger = logging.getLogger("flask_mailchimp_optin")
 
 
 def connections_with_work(services: Services) -> list[int]:
-    """The connections that have something to do now. Outbox rows of nobody's tenant are taken out."""
+    """The connections that have something to do now, those with a no first.
+
+    Outbox rows of nobody's tenant are taken out.
+    """
 
     def work(tx: Transaction) -> list[int]:
+        busy = {row.id: bool(row.urgent) for row in tx.rows(_busy(services))}
         table = services.tables.connection
-        rows = tx.rows(select(table).order_by(table.c.id))
-        return [row.id for row in rows if _has_work(tx, services, row)]
+        found = [
+            row.id
+            for row in tx.rows(select(table).order_by(table.c.id))
+            if (row.id in busy or _is_time(tx, services, row)) and _has_work(tx, services, row)
+        ]
+        return sorted(found, key=lambda id_: (not busy.get(id_), id_))
 
     while services.transact(lambda tx: outbox.take_of_nobody(tx, services)):
         pass
     return services.transact(work)
+
+
+def has_work(services: Services, connection_id: int) -> bool:
+    """Whether this connection has something to do now."""
+
+    def work(tx: Transaction) -> bool:
+        row = services.connection(tx, connection_id)
+        return row is not None and _has_work(tx, services, row)
+
+    return services.transact(work)
+
+
+def _busy(services: Services) -> Any:
+    """The query for connections that may have something to do, whatever the time is."""
+    t, now = services.tables, services.now()
+    mine = t.contact.c.connection_id == t.connection.c.id
+    due_now = exists().where(mine, t.contact.c.due_at <= now)
+    no_due = exists().where(mine, t.contact.c.wanted.is_(False), t.contact.c.due_at <= now)
+    unread = or_(t.outbox.c.tenant == t.connection.c.tenant, t.outbox.c.tenant.is_(None))
+    ring = exists().where(
+        t.audience.c.connection_id == t.connection.c.id,
+        t.webhook_event.c.audience_id == t.audience.c.id,
+        t.webhook_event.c.outcome.is_(None),
+    )
+    running = exists().where(
+        t.sync_run.c.connection_id == t.connection.c.id, t.sync_run.c.state == runs.RUNNING
+    )
+    no_unread = exists().where(unread, t.outbox.c.has_no.is_(True))
+    return select(t.connection.c.id, or_(no_due, no_unread).label("urgent")).where(
+        or_(due_now, exists().where(unread), ring, running)
+    )
+
+
+def _is_time(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether a daily sync or a look after a webhook is due."""
+    return connection.enabled and (
+        reconcile.due_daily(connection, services.now()) is not None
+        or hooks.due(tx, services, connection)
+    )
 
 
 def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
@@ -61,10 +108,8 @@ def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool
     condition = _condition(tx, services, connection)
     if tx.value(select(contact.c.id).where(here, condition).limit(1)) is not None:
         return True
-    return connection.enabled and (
-        _run_to_do(tx, services, connection)
-        or reconcile.due_daily(connection, services.now()) is not None
-        or hooks.due(tx, services, connection)
+    return _is_time(tx, services, connection) or (
+        connection.enabled and _run_to_do(tx, services, connection)
     )
 
 
@@ -114,7 +159,7 @@ def drain(services: Services, connection_id: int, owner: str, *, budget_s: float
             leases.release(services, lease)
         # Who came while we held the lease went away again: look once more. What could not be done
         # in a whole round waits for the next sweep.
-        if not pieces or connection_id not in connections_with_work(services):
+        if not pieces or not has_work(services, connection_id):
             return False
         if time.monotonic() >= deadline:
             return True
@@ -134,19 +179,20 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
             if connection is None:
                 return 0
             hold = reconcile.is_reading_first(run)
-            if absorb(services, lease, connection, hold_yeses=hold) or answer_rings(
+            more = absorb(services, lease, connection, hold_yeses=hold) or answer_rings(
                 services, lease
-            ):
-                pieces += 1
-                continue
-            if not may_send:
+            )
+            pieces += more
+            if may_send:
+                if client is None or recent is None:
+                    client = services.client(connection)
+                    recent = Recent(client, services.now)
+                # While there is more to absorb, only a no goes out: it goes ahead of everything.
+                spoken = _speak(services, lease, connection, client, recent, only_nos=more)
+                pieces += spoken
+                more = more or spoken
+            if not more:
                 break
-            if client is None or recent is None:
-                client = services.client(connection)
-                recent = Recent(client, services.now)
-            if not _speak(services, lease, connection, client, recent):
-                break
-            pieces += 1
     except CannotDecrypt as error:
         _suspend(services, lease, str(error))
     finally:
@@ -156,12 +202,21 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
 
 
 def _speak(
-    services: Services, lease: Lease, connection: Row[Any], client: Client, recent: Recent
+    services: Services,
+    lease: Lease,
+    connection: Row[Any],
+    client: Client,
+    recent: Recent,
+    *,
+    only_nos: bool,
 ) -> bool:
     """One piece that needs Mailchimp; whether there was one. Its errors stop the connection."""
     with services.begin() as tx:
         condition = _condition(tx, services, connection)
+    nos = due(services, enabled=False, daily=connection.daily, run_id=None)
     try:
+        if only_nos:
+            return settle(services, lease, connection, client, recent, nos)
         # A list's webhook comes before its first member: what people answer there must be heard.
         if connection.enabled and hooks.check(services, lease, connection, client):
             return True

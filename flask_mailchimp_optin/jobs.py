@@ -36,6 +36,8 @@ ALLOWED = ("work", "drain_connection", "sweep")
 _FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
 _PATIENCE_S = 5.0  # how long a worker waits for Redis
 _BREAK_S = 5.0  # how long Redis is left alone after it failed
+_SLICE_S = 2.0  # after which a connection lets others have their turn
+_LONGEST_S = 30.0  # and after which its job ends, if nobody else has anything to do
 _LULL_S = 0.01  # between two talks with Redis: commits that come meanwhile are one
 _LAST_S = 1.0  # how long a process that ends waits for Redis
 
@@ -87,7 +89,7 @@ class Waker:
         try:
             # With a flag, not a unique job id: ids of running jobs strand what comes after.
             if self._redis.set(flag(self._queue_name), b"1", nx=True, ex=_FLAG_S):
-                enqueue(queue(self._queue_name, self._redis), "work")
+                enqueue(queue(self._queue_name, self._redis), "work", front=True)
         except Exception as error:  # whatever it is: a sweep makes up for it
             self._give_up(error)
 
@@ -152,9 +154,9 @@ class _Talker:
 _talker = _Talker()
 
 
-def flag(queue_name: str) -> str:
-    """The Redis key that says a worker has been woken."""
-    return f"{queue_name}:woken"
+def flag(queue_name: str, connection_id: int | None = None) -> str:
+    """The Redis key that says a worker has been woken, or a job asked for that connection."""
+    return f"{queue_name}:woken" if connection_id is None else f"{queue_name}:woken:{connection_id}"
 
 
 def queue(name: str, redis: Redis) -> Queue:
@@ -162,7 +164,7 @@ def queue(name: str, redis: Redis) -> Queue:
     return Queue(name, connection=redis, serializer=JSONSerializer, job_class=OurJob)
 
 
-def enqueue(on: Queue, name: str, *ids: int) -> None:
+def enqueue(on: Queue, name: str, *ids: int, front: bool = False) -> None:
     """Enqueue one of our functions; nothing about anybody gets into Redis.
 
     :param ids: opaque ids.
@@ -175,6 +177,7 @@ def enqueue(on: Queue, name: str, *ids: int) -> None:
         failure_ttl=3600,
         ttl=3600,
         description=name,
+        at_front=front,
     )
 
 
@@ -226,19 +229,36 @@ def _work(app: Flask) -> None:
     here = state.of(app)
     # Before anything is read: whoever commits from now on wakes the next job.
     _with_redis(here.config, lambda redis: redis.delete(flag(here.config.QUEUE)))
-    for connection_id in drain.connections_with_work(here.services):
+    found = drain.connections_with_work(here.services)
+    if get_current_job() is not None:  # other workers may take the others
+        for connection_id in reversed(found[1:]):
+            _ask_for(here.config, connection_id, at_front=True)
+        found = found[:1]
+    for connection_id in found:
         _drain(app, connection_id)
 
 
 def _drain(app: Flask, connection_id: int) -> None:
+    """A slice, and another as long as nobody else has anything to do."""
     here = state.of(app)
-    if drain.drain(here.services, connection_id, owner()):
-        _with_redis(
-            here.config,
-            lambda redis: enqueue(
-                queue(here.config.QUEUE, redis), "drain_connection", connection_id
-            ),
-        )
+    _with_redis(here.config, lambda redis: redis.delete(flag(here.config.QUEUE, connection_id)))
+    deadline = time.monotonic() + _LONGEST_S
+    while drain.drain(here.services, connection_id, owner(), budget_s=_SLICE_S):
+        others = set(drain.connections_with_work(here.services)) - {connection_id}
+        if others or time.monotonic() > deadline:
+            _ask_for(here.config, connection_id)
+            return
+
+
+def _ask_for(config: Config, connection_id: int, *, at_front: bool = False) -> None:
+    """A job for this connection, unless one is waiting."""
+    name = flag(config.QUEUE, connection_id)
+
+    def ask(redis: Redis) -> None:
+        if redis.set(name, b"1", nx=True, ex=_FLAG_S):
+            enqueue(queue(config.QUEUE, redis), "drain_connection", connection_id, front=at_front)
+
+    _with_redis(config, ask)
 
 
 def _with_redis(config: Config, act: Callable[[Redis], Any]) -> None:

@@ -74,14 +74,16 @@ def _pick(
     tx: Transaction, services: Services, connection_id: int, condition: Any
 ) -> tuple[Row[Any] | None, list[Contact]]:
     table, audiences = services.tables.contact, services.tables.audience
-    query = (
-        select(table)
-        .where(table.c.connection_id == connection_id, condition)
-        # A no goes ahead of everything; then whoever has waited longest.
-        .order_by(table.c.wanted.is_(None), table.c.wanted, table.c.due_at, table.c.id)
-    )
-    first = tx.row(query.limit(1))
-    if first is None:
+    for wanted in (False, True, None):  # a no goes ahead of everything
+        query = (
+            select(table)
+            .where(table.c.connection_id == connection_id, table.c.wanted.is_(wanted), condition)
+            .order_by(table.c.due_at, table.c.id)
+        )
+        first = tx.row(query.limit(1))
+        if first is not None:
+            break
+    else:
         return None, []
     audience = tx.row(select(audiences).where(audiences.c.id == first.audience_id))
     if first.attempts >= send.ALONE_AFTER:
