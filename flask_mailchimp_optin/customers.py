@@ -61,6 +61,7 @@ def observe(
         else:
             look.gone |= _pair(known.get(key))
             look.leaves(known.get(key))
+    look.touch_what_differs()
     look.remember()
     nos = _nos(tx, services, house, seen, known, look.audiences)
     wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
@@ -84,6 +85,7 @@ class _Look:
         self._fresh: list[dict[str, Any]] = []
         self._changed: list[dict[str, Any]] = []
         self._same: list[int] = []
+        self._settled: dict[tuple[int, str], bool | None] = {}
 
     def leaves(self, record: Row[Any] | None) -> None:
         """The customer is no longer this tenant's."""
@@ -112,20 +114,53 @@ class _Look:
             record = earlier = None
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
         values["erased_at"] = self._held_back(values)
-        if not _master_changed(record, values):
-            self.touched |= _pair(record)
-        if record is None:
-            self._fresh.append(values)
-            self.audiences[snapshot.key] = values["audience_id"]
-        elif _differs(record, values):
+        if record is not None and not _differs(record, values):
+            self._same.append(record.id)
+            if not what.decisions:
+                self._still(values, snapshot)
+                return
+        elif record is not None:
             self._changed.append({"id": record.id, **values})
         else:
-            self._same.append(record.id)
+            self._fresh.append(values)
+            self.audiences[snapshot.key] = values["audience_id"]
+        if not _master_changed(record, values):
+            self.touched |= _pair(record)
         _note_move(record, values, self.moves)
         if values["audience_id"] and values["address"]:
             pair = (values["audience_id"], values["address"])
             self.touched.add(pair)
             self.profiles.setdefault(pair, snapshot.profile)
+
+    def _still(self, values: Mapping[str, Any], snapshot: Snapshot) -> None:
+        """Nothing new of this customer: their contact should say the same."""
+        if not values["audience_id"] or not values["address"]:
+            return
+        pair = (values["audience_id"], values["address"])
+        said = values["opt_in"] is True or values["decided_at"] is not None
+        wanted = values["opt_in"] if said and values["erased_at"] is None else None
+        self.profiles.setdefault(pair, snapshot.profile)
+        if self._settled.setdefault(pair, wanted) is not wanted:
+            self.touched.add(pair)
+
+    def touch_what_differs(self) -> None:
+        """Whose contact does not say what its customer does, though nothing is new of them."""
+        table = self.services.tables.contact
+        columns = [table.c[n] for n in ("audience_id", "address", "wanted", "profile", "orphan")]
+        wanted, by_audience = self._settled, dict[int, list[str]]()
+        for audience_id, address in wanted.keys() - self.touched:
+            by_audience.setdefault(audience_id, []).append(address)
+        unknown = {pair for pair, yes in wanted.items() if yes is not None}
+        for audience_id, addresses in by_audience.items():
+            for chunk in contacts.chunks(addresses):
+                here = (table.c.audience_id == audience_id, table.c.address.in_(chunk))
+                for row in self.tx.rows(select(*columns).where(*here)):
+                    pair = (row.audience_id, row.address)
+                    unknown.discard(pair)
+                    other = row.wanted and row.profile != self.profiles[pair]
+                    if other or row.wanted is not wanted[pair] or row.orphan:
+                        self.touched.add(pair)
+        self.touched |= unknown
 
     def _held_back(self, values: Mapping[str, Any]) -> datetime | None:
         """Since when a yes is held back that nobody decided after the address was erased."""

@@ -141,9 +141,9 @@ def _remember(
 ) -> None:
     """Write down what was read of the members that belong to customers, or did."""
     pairs = {(audience_id, member.address) for member in rows}
-    owned = set(contacts.owners(tx, services, pairs))
-    ours = contacts.ensure(tx, services, connection.id, owned)
-    ours |= contacts.find(tx, services, pairs - owned)
+    ours = contacts.find(tx, services, pairs)
+    owned = contacts.owners(tx, services, pairs - ours.keys())
+    ours |= contacts.ensure(tx, services, connection.id, owned)
     changed = []
     for member in rows:
         contact = ours.get((audience_id, member.address))
