@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import redis
-from flask import Flask
+from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -43,6 +43,21 @@ class Customer(db.Model):  # type: ignore[name-defined,misc]
     opt_in: Mapped[bool]
 
 
+class Bare(db.Model):  # type: ignore[name-defined,misc]
+    """A row of a route that does nothing but insert one."""
+
+    __tablename__ = "bench_bare"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    body: Mapped[str]
+
+
+def bare() -> str:
+    """The least that a webhook could do."""
+    db.session.execute(insert(Bare).values(body=request.get_data(as_text=True)))
+    db.session.commit()
+    return "ok"
+
+
 def create_app() -> Flask:
     """The host, here and in workers; what they share comes by the environment."""
     app = Flask("bench")
@@ -54,7 +69,11 @@ def create_app() -> Flask:
         MAILCHIMP_OPTIN_API_URL=os.environ["BENCH_HOST_API"],
         MAILCHIMP_OPTIN_QUEUE=_QUEUE,
     )
+    public_url = os.environ.get("BENCH_HOST_PUBLIC_URL")
+    if public_url is not None:
+        app.config["MAILCHIMP_OPTIN_PUBLIC_URL"] = public_url
     db.init_app(app)
+    app.add_url_rule("/bare", view_func=bare, methods=["POST"])
     fields = {"FNAME": "first_name", "LNAME": "last_name"}
     mapping = CustomerMapping(email="email", opt_in="opt_in", merge_fields=fields)
     MailchimpOptin(app, db, Customer, mapping=mapping, authorize=lambda: False)

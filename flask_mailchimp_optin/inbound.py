@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from . import contacts, memory, outbox
 from .errors import ChangedMeanwhile
@@ -24,9 +23,13 @@ _LIMIT = 1000
 IGNORED = "nobody here has this address"
 
 
-def record(services: Services, audience_id: int, ring: Ring, verified: str) -> bool:
-    """Store a ring; whether it is a new one. All that happens inside the webhook's request."""
-    table = services.tables.webhook_event
+def record(
+    tx: Transaction, services: Services, audience_id: int, ring: Ring, verified: str
+) -> None:
+    """Store a ring. All that happens inside the webhook's request.
+
+    :raises IntegrityError: the very same ring is stored already; see :func:`ring_again`.
+    """
     values = {
         "audience_id": audience_id,
         "digest": ring.digest,
@@ -38,27 +41,21 @@ def record(services: Services, audience_id: int, ring: Ring, verified: str) -> b
         "verified": verified,
         "outcome": None if ring.address or ring.new_address else "not about a person",
     }
-    try:
-        with services.begin() as tx:
-            tx.execute(insert(table).values(**values))
-    except IntegrityError:
-        return _ring_again(services, audience_id, ring)
-    return True
+    tx.execute(insert(services.tables.webhook_event), [values])
 
 
-def _ring_again(services: Services, audience_id: int, ring: Ring) -> bool:
+def ring_again(services: Services, audience_id: int, ring: Ring) -> None:
     """The very same body again: Mailchimp repeats what it saw fail, so look again."""
     table = services.tables.webhook_event
 
-    def work(tx: Transaction) -> bool:
+    def work(tx: Transaction) -> None:
         tx.execute(
             update(table)
             .where(table.c.audience_id == audience_id, table.c.digest == ring.digest)
             .values(outcome=None if ring.address or ring.new_address else table.c.outcome)
         )
-        return False
 
-    return services.transact(work)
+    services.transact(work)
 
 
 def answer_rings(services: Services, lease: Lease) -> bool:

@@ -11,13 +11,13 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy import Row
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from .. import hooks, inbound, state
 from ..services import Services
 from ..vault import CannotDecrypt
-from ..webhook import MAX_BODY, Malformed, parse, signature_holds
+from ..webhook import MAX_BODY, Malformed, Ring, parse, signature_holds
 
 hook = Blueprint("mailchimp_optin_webhook", "flask_mailchimp_optin")
 
@@ -45,10 +45,10 @@ def _answer(status: int, text: str) -> Response:
 @hook.get("/<token>")
 def check(token: str) -> Response:
     """Mailchimp checks the address with a GET when the webhook is registered."""
-    try:
-        return _answer(200, "ok") if _audience(token) is not None else _answer(404, "not found")
-    except SQLAlchemyError:
-        return _answer(503, "try again later")
+    services = state.current().services
+    with services.begin() as tx:
+        known = hooks.by_token(tx, services, token) is not None
+    return _answer(200, "ok") if known else _answer(404, "not found")
 
 
 @hook.post("/<token>")
@@ -65,35 +65,43 @@ def ring(token: str) -> Response:
     if not body and "Transfer-Encoding" in request.headers:
         # Some servers hand over no body that has no length; 200 would lose the ring.
         return _answer(411, "length required")
-    try:
-        audience = _audience(token)
-        if audience is None:
-            return _answer(404, "not found")
-        return _ring(state.current().services, audience, body)
-    except SQLAlchemyError:
-        return _answer(503, "try again later")
-
-
-def _audience(token: str) -> Row[Any] | None:
     services = state.current().services
-    with services.begin() as tx:
-        return hooks.by_token(tx, services, token)
+    try:
+        with services.begin() as tx:  # one transaction: rings come in thousands
+            audience = hooks.by_token(tx, services, token)
+            answer, told = _read(services, audience, body)
+            if audience is not None and told is not None:
+                inbound.record(tx, services, audience.id, *told)
+    except IntegrityError:
+        if audience is None or told is None:
+            raise
+        inbound.ring_again(services, audience.id, told[0])
+    if told is not None:
+        services.wake()
+    return answer
 
 
-def _ring(services: Services, audience: Row[Any], body: bytes) -> Response:
+def _read(
+    services: Services, audience: Row[Any] | None, body: bytes
+) -> tuple[Response, tuple[Ring, str] | None]:
+    """The answer; and the ring with how it was verified, if it is one of this audience."""
+    if audience is None:
+        return _answer(404, "not found"), None
     if not body:
-        return _answer(200, "ok")  # some validators check with an empty POST
+        return _answer(200, "ok"), None  # some validators check with an empty POST
     verified = _verified(services, audience, body)
     if verified is None:
-        return _answer(404, "not found")
+        return _answer(404, "not found"), None
     try:
-        parsed = parse(body)
+        ring = parse(body)
     except Malformed:
-        return _answer(400, "not a Mailchimp webhook")
-    if parsed.list_id == audience.list_id:
-        inbound.record(services, audience.id, parsed, verified)
-        services.wake()
-    return _answer(200, "ok")
+        return _answer(400, "not a Mailchimp webhook"), None
+    return _answer(200, "ok"), (ring, verified) if ring.list_id == audience.list_id else None
+
+
+@hook.errorhandler(SQLAlchemyError)
+def _database_is_away(_error: SQLAlchemyError) -> Response:
+    return _answer(503, "try again later")
 
 
 def _verified(services: Services, audience: Row[Any], body: bytes) -> str | None:

@@ -40,13 +40,15 @@ def payload_trusted(patch: Patch) -> None:
     """The checkbox does what the webhook's body says."""
     record = inbound.record
 
-    def recorded(services: Services, audience_id: int, ring: Any, verified: str) -> bool:
+    def recorded(
+        tx: Transaction, services: Services, audience_id: int, ring: Any, verified: str
+    ) -> None:
         if ring.type in ("subscribe", "unsubscribe"):
             query = sa.select(Customer).where(Customer.mail == ring.address)
             for customer in db.session.scalars(query):
                 customer.wants_news = ring.type == "subscribe"
             db.session.commit()
-        return record(services, audience_id, ring, verified)
+        record(tx, services, audience_id, ring, verified)
 
     patch.setattr(inbound, "record", recorded)
 
