@@ -61,7 +61,14 @@ class Config:
         "How the ledger keeps the IP address of a decision: off, truncated or full.", "truncated"
     )
     REDIS_TIMEOUT_S: float = _key(
-        "Longest time a commit may wait for Redis, in seconds; then it is left alone for 5 s.", 0.04
+        "Longest time to connect to Redis or wait for its answer, in seconds, when a worker is asked "
+        "for after a commit; then it is left alone for 5 s. No commit waits for it.",
+        0.04,
+    )
+    KEEP_DAYS: int = _key(
+        "After so many days, webhooks that were worked off and syncs that ended are deleted; 0: "
+        "never. The ledger is always kept.",
+        90,
     )
 
     @classmethod
@@ -122,6 +129,8 @@ def _check_values(config: Config) -> None:
         raise ConfigError(f"{PREFIX}STOP_SHARE must be 0 to 1, {PREFIX}STOP_COUNT not negative.")
     if not 0 < config.REDIS_TIMEOUT_S <= 5:
         raise ConfigError(f"{PREFIX}REDIS_TIMEOUT_S must be above 0 and at most 5 seconds.")
+    if config.KEEP_DAYS < 0:
+        raise ConfigError(f"{PREFIX}KEEP_DAYS must be 0 (for ever) or more days.")
     if config.EVIDENCE_IP not in ("off", "truncated", "full"):
         raise ConfigError(f"{PREFIX}EVIDENCE_IP must be off, truncated or full.")
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", config.URL_PREFIX):

@@ -11,7 +11,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, exists, or_, select, update
+from sqlalchemy import Row, delete, exists, or_, select, update
 
 from . import hooks, outbox, reconcile, runs, signals, site
 from . import lease as leases
@@ -34,6 +34,8 @@ from .settle import due, settle
 from .vault import CannotDecrypt
 
 logger = logging.getLogger("flask_mailchimp_optin")
+
+_PRUNED = 1000  # rows that one sweep looks at, the oldest first
 
 
 def connections_with_work(services: Services) -> list[int]:
@@ -236,6 +238,31 @@ def _speak(
         logger.error("Mailchimp refused a request", extra={"status": error.status})
         _pause(services, lease, 60.0)
         return False
+
+
+def prune(services: Services) -> int:
+    """Delete old rings that were worked off and old syncs that ended, some at a time; how many."""
+    keep = services.config.KEEP_DAYS
+    if not keep:
+        return 0
+    before = services.now() - timedelta(days=keep)
+    rings, syncs = services.tables.webhook_event, services.tables.sync_run
+
+    def work(tx: Transaction) -> int:
+        number = 0
+        for table, since, is_over in (
+            (rings, rings.c.received_at, rings.c.outcome.isnot(None)),
+            (syncs, syncs.c.finished_at, syncs.c.finished_at.isnot(None)),
+        ):
+            # In the order of their ids, which is that of their times but for a few seconds.
+            oldest = select(table.c.id, since.label("since"), is_over.label("is_over"))
+            rows = tx.rows(oldest.order_by(table.c.id).limit(_PRUNED))
+            ids = [row.id for row in rows if row.is_over and utc(row.since) < before]
+            tx.execute(delete(table).where(table.c.id.in_(ids)))
+            number += len(ids)
+        return number
+
+    return services.transact(work)
 
 
 def _pause(services: Services, lease: Lease, seconds: float) -> None:

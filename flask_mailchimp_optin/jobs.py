@@ -212,7 +212,7 @@ def drain_connection(connection_id: int) -> None:
 
 def sweep() -> None:
     """Find due work in the database. Idempotent; safe anywhere, at any time."""
-    _in_app(_work)
+    _in_app(_sweep)
 
 
 def _in_app(function: Any, *ids: int) -> None:
@@ -236,6 +236,11 @@ def _work(app: Flask) -> None:
         found = found[:1]
     for connection_id in found:
         _drain(app, connection_id)
+
+
+def _sweep(app: Flask) -> None:
+    _work(app)
+    drain.prune(state.of(app).services)
 
 
 def _drain(app: Flask, connection_id: int) -> None:
