@@ -11,7 +11,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, exists, or_, select, update
+from sqlalchemy import Row, delete, literal, or_, select, update
 
 from . import hooks, outbox, reconcile, runs, signals, site
 from . import lease as leases
@@ -39,10 +39,7 @@ _PRUNED = 1000  # rows that one sweep looks at, the oldest first
 
 
 def connections_with_work(services: Services) -> list[int]:
-    """The connections that have something to do now, those with a no first.
-
-    Outbox rows of nobody's tenant are taken out.
-    """
+    """The connections that have something to do now, those with a no first."""
 
     def work(tx: Transaction) -> list[int]:
         busy = {row.id: bool(row.urgent) for row in tx.rows(_busy(services))}
@@ -50,12 +47,10 @@ def connections_with_work(services: Services) -> list[int]:
         found = [
             row.id
             for row in tx.rows(select(table).order_by(table.c.id))
-            if (row.id in busy or _is_time(tx, services, row)) and _has_work(tx, services, row)
+            if (row.id in busy or _is_daily_due(services, row)) and _has_work(tx, services, row)
         ]
         return sorted(found, key=lambda id_: (not busy.get(id_), id_))
 
-    while services.transact(lambda tx: outbox.take_of_nobody(tx, services)):
-        pass
     return services.transact(work)
 
 
@@ -73,29 +68,35 @@ def _busy(services: Services) -> Any:
     """The query for connections that may have something to do, whatever the time is."""
     t, now = services.tables, services.now()
     mine = t.contact.c.connection_id == t.connection.c.id
-    due_now = exists().where(mine, t.contact.c.due_at <= now)
-    no_due = exists().where(mine, t.contact.c.wanted.is_(False), t.contact.c.due_at <= now)
-    unread = or_(t.outbox.c.tenant == t.connection.c.tenant, t.outbox.c.tenant.is_(None))
-    ring = exists().where(
-        t.audience.c.connection_id == t.connection.c.id,
-        t.webhook_event.c.audience_id == t.audience.c.id,
-        t.webhook_event.c.outcome.is_(None),
+    here = t.audience.c.connection_id == t.connection.c.id
+    theirs = t.outbox.c.tenant == t.connection.c.tenant
+    nobodys, a_no = t.outbox.c.tenant.is_(None), t.outbox.c.has_no.is_(True)
+    is_due = t.contact.c.due_at <= now
+    may_be_busy = or_(
+        _any(mine, is_due),
+        _any(theirs),
+        _any(nobodys),
+        _any(
+            here,
+            t.webhook_event.c.audience_id == t.audience.c.id,
+            t.webhook_event.c.outcome.is_(None),
+        ),
+        _any(t.sync_run.c.connection_id == t.connection.c.id, t.sync_run.c.state == runs.RUNNING),
+        _any(here, hooks.unchecked(services)),
     )
-    running = exists().where(
-        t.sync_run.c.connection_id == t.connection.c.id, t.sync_run.c.state == runs.RUNNING
+    urgent = or_(
+        _any(mine, t.contact.c.wanted.is_(False), is_due), _any(theirs, a_no), _any(nobodys, a_no)
     )
-    no_unread = exists().where(unread, t.outbox.c.has_no.is_(True))
-    return select(t.connection.c.id, or_(no_due, no_unread).label("urgent")).where(
-        or_(due_now, exists().where(unread), ring, running)
-    )
+    return select(t.connection.c.id, urgent.label("urgent")).where(may_be_busy)
 
 
-def _is_time(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    """Whether a daily sync or a look after a webhook is due."""
-    return connection.enabled and (
-        reconcile.due_daily(connection, services.now()) is not None
-        or hooks.due(tx, services, connection)
-    )
+def _any(*conditions: Any) -> Any:
+    """Whether there is such a row: a look into an index for each connection, whatever there is."""
+    return select(literal(1)).where(*conditions).limit(1).scalar_subquery().isnot(None)
+
+
+def _is_daily_due(services: Services, connection: Row[Any]) -> bool:
+    return connection.enabled and reconcile.due_daily(connection, services.now()) is not None
 
 
 def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
@@ -110,8 +111,9 @@ def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool
     condition = _condition(tx, services, connection)
     if tx.value(select(contact.c.id).where(here, condition).limit(1)) is not None:
         return True
-    return _is_time(tx, services, connection) or (
-        connection.enabled and _run_to_do(tx, services, connection)
+    return _is_daily_due(services, connection) or (
+        connection.enabled
+        and (_run_to_do(tx, services, connection) or hooks.due(tx, services, connection))
     )
 
 
@@ -240,16 +242,22 @@ def _speak(
         return False
 
 
-def prune(services: Services) -> int:
-    """Delete old rings that were worked off and old syncs that ended, some at a time; how many."""
+def tidy(services: Services) -> None:
+    """Take out changes of tenants without a connection, and delete what is old."""
+    while services.transact(lambda tx: outbox.take_of_nobody(tx, services)):
+        pass
+    _prune(services)
+
+
+def _prune(services: Services) -> None:
+    """Old rings that were worked off and old syncs that ended, some at a time."""
     keep = services.config.KEEP_DAYS
     if not keep:
-        return 0
+        return
     before = services.now() - timedelta(days=keep)
     rings, syncs = services.tables.webhook_event, services.tables.sync_run
 
-    def work(tx: Transaction) -> int:
-        number = 0
+    def work(tx: Transaction) -> None:
         for table, since, is_over in (
             (rings, rings.c.received_at, rings.c.outcome.isnot(None)),
             (syncs, syncs.c.finished_at, syncs.c.finished_at.isnot(None)),
@@ -259,10 +267,8 @@ def prune(services: Services) -> int:
             rows = tx.rows(oldest.order_by(table.c.id).limit(_PRUNED))
             ids = [row.id for row in rows if row.is_over and utc(row.since) < before]
             tx.execute(delete(table).where(table.c.id.in_(ids)))
-            number += len(ids)
-        return number
 
-    return services.transact(work)
+    services.transact(work)
 
 
 def _pause(services: Services, lease: Lease, seconds: float) -> None:

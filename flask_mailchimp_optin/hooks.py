@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, and_, exists, or_, select, update
 
 from .client import EVENTS, Client, Webhook
 from .errors import (
@@ -37,20 +37,26 @@ NO_PUBLIC_URL = (
 def targets(services: Services, connection: Row[Any]) -> Any:
     """The SQL condition for audiences that customers of the connection go to."""
     table, customer = services.tables.audience, services.tables.customer
-    used = select(customer.c.audience_id).where(
-        customer.c.connection_id == connection.id, customer.c.audience_id.isnot(None)
+    used = exists().where(
+        customer.c.audience_id == table.c.id, customer.c.connection_id == connection.id
     )
-    return or_(table.c.id == connection.master_audience_id, table.c.id.in_(used))
+    return or_(table.c.id == connection.master_audience_id, used)
+
+
+def unchecked(services: Services) -> Any:
+    """The SQL condition for audiences whose webhooks nobody has looked at today."""
+    table = services.tables.audience
+    checked = table.c.webhook_checked_at
+    late = or_(checked.is_(None), checked < services.now() - _EVERY)
+    return and_(table.c.gone_at.is_(None), late)
 
 
 def _to_check(services: Services, connection: Row[Any]) -> Any:
     table = services.tables.audience
-    checked = table.c.webhook_checked_at
-    late = or_(checked.is_(None), checked < services.now() - _EVERY)
     is_target = targets(services, connection)
     return (
         select(table, is_target.label("is_target"))
-        .where(table.c.connection_id == connection.id, table.c.gone_at.is_(None), late)
+        .where(table.c.connection_id == connection.id, unchecked(services))
         .where(or_(is_target, table.c.webhook_id.isnot(None)))
         .order_by(table.c.id)
         .limit(1)

@@ -239,8 +239,8 @@ def _work(app: Flask) -> None:
 
 
 def _sweep(app: Flask) -> None:
+    drain.tidy(state.of(app).services)
     _work(app)
-    drain.prune(state.of(app).services)
 
 
 def _drain(app: Flask, connection_id: int) -> None:
@@ -285,6 +285,7 @@ def owner() -> str:
 def run_until_idle(app: Flask) -> None:
     """Work everything off in this process until nothing is due: for tests and ``--burst``."""
     with app.app_context():
+        drain.tidy(state.of(app).services)
         for _ in range(1000):
             pending = drain.connections_with_work(state.of(app).services)
             if not pending:

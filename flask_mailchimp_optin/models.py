@@ -188,7 +188,7 @@ def _customer() -> list[Any]:
         _fk("customer", "connection_id", "connection"),
         UniqueConstraint("customer_key", name=f"uq_{PREFIX}customer_key"),
         Index(f"ix_{PREFIX}customer_address", "audience_id", "address"),
-        Index(f"ix_{PREFIX}customer_connection", "connection_id", "id"),
+        Index(f"ix_{PREFIX}customer_connection", "connection_id", "address"),
     ]
 
 

@@ -199,15 +199,20 @@ class Wants:
     def _elsewhere(self, row: memory.Contact, *values: tuple[Any, Any]) -> None:
         """Write to the address's contacts in lists where a customer of it was left."""
         table, customer = self.services.tables.contact, self.services.tables.customer
+        audience = self.services.tables.audience
+        others = self.tx.rows(
+            select(audience.c.id).where(
+                audience.c.connection_id == row.connection_id, audience.c.id != row.audience_id
+            )
+        )
         owned = select(customer.c.id).where(
             customer.c.audience_id == table.c.audience_id, customer.c.address == table.c.address
         )
         self.tx.execute(
             update(table)
             .where(
-                table.c.connection_id == row.connection_id,
+                table.c.audience_id.in_([other.id for other in others]),
                 table.c.address == row.address,
-                table.c.audience_id != row.audience_id,
                 table.c.wanted.is_(True),
                 ~owned.exists(),
             )

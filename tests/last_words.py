@@ -111,9 +111,10 @@ class LastWords:
             self._yeses.append((key, at))
         for place, of in self._left.items():
             # A no also reaches the lists that they were left in when they got another one, unless a
-            # yes comes before anybody looked, or they were there on their own account since.
+            # yes comes before anybody looked, they had nothing to say there (so that nobody may know
+            # of them), or they were there on their own account since.
             if key in of and customer.place is not None and place[1] == customer.place[1]:
-                certain = not yes and place not in self._alone
+                certain = not yes and None not in of[key] and place not in self._alone
                 of[key] = frozenset({(yes, at)}) if certain else of[key] | {(yes, at)}
                 # If nobody looked in between, it was said by who had the address there, too.
                 for mate in () if yes else self.owners(place):
