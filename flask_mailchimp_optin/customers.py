@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
@@ -222,12 +223,18 @@ def _nos(
     return found
 
 
+_compared = itemgetter(
+    "customer_key", "connection_id", "audience_id", "own_list", "address", "opt_in", "problem"
+)
+
+
 def _differs(record: Row[Any], values: Mapping[str, Any]) -> bool:
-    times = ("decided_at", "erased_at")
-    names = [name for name in values if name not in ("seen_at", *times)]
-    return any(utc(getattr(record, name)) != values[name] for name in times) or any(
-        getattr(record, name) != values[name] for name in names
-    )
+    if (utc(record.decided_at), utc(record.erased_at)) != (
+        values["decided_at"],
+        values["erased_at"],
+    ):
+        return True
+    return bool(_compared(record._mapping) != _compared(values))
 
 
 def _pair(record: Row[Any] | None) -> set[tuple[int, str]]:

@@ -406,6 +406,8 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _merge_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _plain_text(value)
     if value is None:
         return ""
     if isinstance(value, Mapping):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -71,7 +70,7 @@ def rows(
 
     :param facts: who decided; None: the ledger has what was decided already.
     """
-    head = None if facts is None else {n: v for n, v in asdict(facts).items() if v is not None}
+    head = None if facts is None else {n: v for n, v in vars(facts).items() if v is not None}
     if head is not None and facts is not None and facts.at is not None:
         head["at"] = facts.at.isoformat()
     made = []

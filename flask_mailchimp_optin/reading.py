@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, and_, or_, select, update
 
 from . import contacts, memory, runs
 from .client import Client, MemberRead, is_whole
@@ -140,6 +140,8 @@ def _remember(
     now: datetime,
 ) -> None:
     """Write down what was read of the members that belong to customers, or did."""
+    still = _still_as_seen(tx, services, audience_id, rows, now)
+    rows = [member for member in rows if member.address not in still]
     pairs = {(audience_id, member.address) for member in rows}
     ours = contacts.find(tx, services, pairs)
     owned = contacts.owners(tx, services, pairs - ours.keys())
@@ -159,6 +161,46 @@ def _remember(
             memory.saw(contact, read, now, now)
         changed.append(contact)
     contacts.save(tx, services, changed)
+
+
+def _still_as_seen(
+    tx: Transaction,
+    services: Services,
+    audience_id: int,
+    rows: list[MemberRead],
+    now: datetime,
+) -> set[str]:
+    """The addresses of settled contacts whose members are as they were; when, is remembered of them.
+
+    That is nearly everybody, every day: a few columns tell.
+    """
+    table = services.tables.contact
+    seen = ("seen_status", "seen_changed_at", "seen_opt_at")
+    columns = [table.c[name] for name in ("id", "address", *seen)]
+    settled = and_(
+        table.c.audience_id == audience_id,
+        table.c.wanted.isnot(None),
+        table.c.decided_version <= table.c.settled_version,
+        table.c.late.is_(None),
+        table.c.open_verb.is_(None),
+    )
+    members = {member.address: member for member in rows}
+    still: dict[str, list[int]] = {}
+    found = set()
+    for chunk in contacts.chunks(list(members)):
+        for row in tx.rows(select(*columns).where(settled, table.c.address.in_(chunk))):
+            member = members[row.address]
+            shown = (member.status, member.last_changed, member.timestamp_opt)
+            if shown == (row.seen_status, utc(row.seen_changed_at), utc(row.seen_opt_at)):
+                still.setdefault(row.seen_status, []).append(row.id)
+                found.add(row.address)
+    for status, ids in still.items():
+        values: dict[str, Any] = {"seen_at": now}
+        if status == Status.SUBSCRIBED:  # as memory.saw has it
+            values |= {"subscribed_seen_at": now, "removed_at": None}
+        for chunk in contacts.chunks(ids):
+            tx.execute(update(table).where(table.c.id.in_(chunk)).values(**values))
+    return found
 
 
 def _doubt(tx: Transaction, services: Services, audience_id: int, started: datetime) -> None:

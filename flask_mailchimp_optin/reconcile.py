@@ -22,7 +22,7 @@ from .models import utc
 from .services import Services, Transaction
 from .wants import ALL, NOTHING, house_of
 
-_CHUNK = 500
+_CHUNK = 1000
 
 
 def scheduled_day(daily_at: str, zone: str, now: datetime) -> str:

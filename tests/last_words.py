@@ -147,7 +147,9 @@ class LastWords:
         if place is None:
             return
         shared = self.words(place)
-        if self.said(place) == {row.box if row is not None else None} and len(shared) == 1:
+        box = row.box if row is not None else None
+        # What somebody else said here is theirs, too, if somebody looked since.
+        if self.said(place) == {box} and len(shared) == 1 and shared <= customer.words:
             customer.words = shared
         else:
             customer.words |= shared
