@@ -31,9 +31,9 @@ _PERFECT_LIES = {
     ),
 }
 
-#: All of the table takes minutes; without FAULTS=all every seventh cell is tried, each behaviour and
+#: All of the table takes minutes; without TEST_FAULTS=all every seventh cell is tried, each behaviour and
 #: each journey among them.
-_SHARE = 1 if os.environ.get("FAULTS") == "all" else 7
+_SHARE = 1 if os.environ.get("TEST_FAULTS") == "all" else 7
 
 _ALL = [
     pytest.param(journey, behaviour, id=f"{journey}-{behaviour}")

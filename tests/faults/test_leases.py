@@ -24,7 +24,7 @@ from tests.house import Host
 from tests.invariants import Promises
 
 #: Between two transactions somebody else takes over, and as a rule the customer changed their mind.
-_MINDS = ["same mind", "another mind"][os.environ.get("FAULTS") != "all" :]
+_MINDS = ["same mind", "another mind"][os.environ.get("TEST_FAULTS") != "all" :]
 _numbers = count()
 
 

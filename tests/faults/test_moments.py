@@ -145,8 +145,8 @@ _ALL = [
     for act in ACTS
     if (journey, act, when, k) not in _NOT_TO_JUDGE
 ]
-#: All of the table takes minutes; without FAULTS=all every seventh cell is tried.
-_SHARE = 1 if os.environ.get("FAULTS") == "all" else 7
+#: All of the table takes minutes; without TEST_FAULTS=all every seventh cell is tried.
+_SHARE = 1 if os.environ.get("TEST_FAULTS") == "all" else 7
 _numbers = count()
 
 
