@@ -31,8 +31,8 @@ _PERFECT_LIES = {
     ),
 }
 
-#: All of the table takes minutes; without TEST_FAULTS=all every seventh cell is tried, each behaviour and
-#: each journey among them.
+#: All of the table takes minutes; without TEST_FAULTS=all every seventh cell is tried, each behaviour
+#: and each journey among them.
 _SHARE = 1 if os.environ.get("TEST_FAULTS") == "all" else 7
 
 _ALL = [
