@@ -8,6 +8,7 @@ commit. A rollback, also of a savepoint, leaves nothing. Nothing here may raise 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, event, insert, inspect
@@ -100,27 +101,18 @@ class Capture:
         A box that follows Mailchimp goes into the ledger only: there is nothing to send back.
         """
         services = self.find()
-        at, facts = services.now(), _facts(services, session)
-        if FOLLOWING in session.info:
-            table, rows = (
-                services.tables.decision,
-                [
-                    outbox.decision(tenant, change, facts, at)
-                    for tenant, some in changes.items()
-                    for change in some
-                    if change.value is not None
-                ],
-            )
-        else:
-            table, rows = (
-                services.tables.outbox,
-                [
-                    row
-                    for tenant, some in changes.items()
-                    for row in outbox.rows(tenant, some, at, facts)
-                ],
-            )
-        self._insert(session, services, table, rows)
+        tables, at, facts = services.tables, services.now(), _facts(services, session)
+        if FOLLOWING not in session.info:
+            rows = [outbox.rows(tenant, some, at, facts) for tenant, some in changes.items()]
+            self._insert(session, services, tables.outbox, list(chain.from_iterable(rows)))
+            return
+        decisions = [
+            outbox.decision(tenant, change, facts, at)
+            for tenant, some in changes.items()
+            for change in some
+            if change.value is not None
+        ]
+        self._insert(session, services, tables.decision, decisions)
 
     def _insert(
         self, session: Session, services: Services, table: Table, rows: list[dict[str, Any]]

@@ -175,7 +175,7 @@ def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> No
 def saved(contacts: Iterable[Contact]) -> None:
     """The transaction that saved them is committed."""
     for contact in contacts:
-        contact.was = vars(contact).copy()
+        contact.was = {name: value for name, value in vars(contact).items() if name != "was"}
 
 
 def _news(table: Table, names: tuple[str, ...], which: Any) -> Any:
