@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -163,6 +164,23 @@ def test_a_commit_wakes_a_worker_although_redis(stage: Stage, redis: str) -> Non
     FORGETS[redis](stage)
     stage.save()
     until(lambda: stage.parts.redis.llen(f"rq:queue:{stage.parts.queue}") == 1)
+
+
+_SCRIPT = """
+from tests.house import Customer, db
+from tests.served import create_app
+
+with create_app().app_context():
+    db.session.add(Customer(mail="ada@example.com", wants_news=True))
+    db.session.commit()
+"""
+
+
+def test_a_script_that_ends_with_its_commit_has_asked_for_a_worker(stage: Stage) -> None:
+    stage.proxy.slow_s = 0.03  # so that it is not done by the time the script is
+    environment = {**stage.parts.environment, "REDIS_URL": stage.proxied}
+    subprocess.run([sys.executable, "-c", _SCRIPT], env=environment, check=True, timeout=60)
+    assert stage.parts.redis.llen(f"rq:queue:{stage.parts.queue}") == 1
 
 
 def test_a_forked_process_wakes_a_worker_too(stage: Stage) -> None:

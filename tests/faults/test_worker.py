@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -128,19 +126,3 @@ def test_nothing_about_anybody_gets_into_redis(parts: Parts) -> None:
 
 def _everything(redis: Redis) -> list[bytes]:
     return [key + (redis.dump(key) or b"") for key in redis.scan_iter()]
-
-
-_SCRIPT = """
-from tests.house import Customer, db
-from tests.served import create_app
-
-with create_app().app_context():
-    db.session.add(Customer(mail="ada@example.com", wants_news=True))
-    db.session.commit()
-"""
-
-
-def test_a_script_that_ends_with_its_commit_has_asked_for_a_worker(parts: Parts) -> None:
-    command = [sys.executable, "-c", _SCRIPT]
-    subprocess.run(command, env=parts.environment, check=True, timeout=60)
-    assert parts.redis.llen(f"rq:queue:{parts.queue}") == 1
