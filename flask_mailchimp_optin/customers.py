@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -297,7 +297,11 @@ def _values(
         opt_in = record.opt_in if opt_in is None else opt_in
         decided_at = utc(record.decided_at)
     captured = [at for value, at in what.decisions if value is said]
-    if captured:
+    if _overwritten(tx, services, snapshot, what):
+        # Dated just after the last decision that was captured: it came after that, whenever it was.
+        decided_at = what.at + timedelta(microseconds=1)
+        _record_found(tx, services, snapshot, what.decisions[-1][0], decided_at)
+    elif captured:
         decided_at = max(captured)
     elif record is None:
         decided_at = earlier[1] if earlier is not None and earlier[0] is opt_in else None
@@ -314,6 +318,13 @@ def _values(
         "problem": snapshot.problem or problem,
         "seen_at": services.now(),
     }
+
+
+def _overwritten(tx: Transaction, services: Services, snapshot: Snapshot, what: Seen) -> bool:
+    """Whether the box was written past the listeners after the last decision that was captured."""
+    if not what.decisions or snapshot.opt_in in (None, what.decisions[-1][0]):
+        return False
+    return not outbox.changed(tx, services, [snapshot.key])  # else more of them is to come
 
 
 def _whereabouts(

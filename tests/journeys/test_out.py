@@ -338,6 +338,18 @@ def test_a_deleted_customer_is_deleted_for_good_if_so_chosen(connected: Host) ->
     assert connected.status("ada@example.com") is None
 
 
+def test_a_yes_past_the_listeners_stands_against_the_no_before_it(connected: Host) -> None:
+    ada = connected.add(wants_news=True)
+    connected.work()
+    connected.change(ada, wants_news=False)
+    with connected.app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE customer SET wants_news = TRUE"))
+    connected.work()
+    assert (connected.box(ada), connected.status("ada@example.com")) == (True, "subscribed")
+    sources = [decision.source for decision in connected.history(ada)]
+    assert sources[:2] == ["found in the database", "code"]
+
+
 def test_customers_go_to_their_own_list_or_to_the_master_list(connected: Host) -> None:
     vip = connected.sandbox.add_audience("VIP")
     with connected.app.app_context():
