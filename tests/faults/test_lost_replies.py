@@ -282,7 +282,7 @@ def test_whatever_exchange_is_lost_nothing_is_lost_doubled_or_stuck(
             exchange += 1 if EVERYTHING or exchange < 6 else 13
             points += 1
     print(f"{scenario}: {points} points")
-    assert points > 5
+    assert points >= 5
 
 
 def _point(it: Harmed, ready: Any, act: Any, how: str, exchange: int) -> bool:
