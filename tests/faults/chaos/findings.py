@@ -32,7 +32,7 @@ def facts(house: House) -> Any:
     tables = house.host.services.tables
     wanted = {
         Customer.__table__: ("mail", "given_name", "wants_news", "own_list"),
-        tables.outbox: ("tenant", "changes"),
+        tables.outbox: ("tenant", "number", "has_no"),
         tables.decision: ("value", "previous", "source", "address"),
         tables.connection: ("enabled", "master_audience_id", "epoch"),
         tables.sync_run: ("kind", "state", "phase"),
