@@ -18,7 +18,7 @@ from .consent import latest
 from .mapping import Snapshot
 from .models import utc
 from .services import Services, Transaction
-from .wants import ALL, House, Wants
+from .wants import ALL, House, Wants, counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +138,8 @@ class _Look:
         if not values["audience_id"] or not values["address"]:
             return
         pair = (values["audience_id"], values["address"])
-        said = values["opt_in"] is True or values["decided_at"] is not None
-        wanted = values["opt_in"] if said and values["erased_at"] is None else None
+        said = counts(values["opt_in"], values["decided_at"], values["erased_at"])
+        wanted = values["opt_in"] if said else None
         self.profiles.setdefault(pair, snapshot.profile)
         if self._settled.setdefault(pair, wanted) is not wanted:
             self.touched.add(pair)

@@ -7,7 +7,7 @@ inserts and not thousands. The decisions among them reach the ledger when the ro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ class Noted(NamedTuple):
 
 
 def rows(
-    tenant: str | None, changes: Sequence[Change], at: datetime, facts: Facts | None
+    tenant: str | None, changes: list[Change], at: datetime, facts: Facts | None
 ) -> list[dict[str, Any]]:
     """The rows of the table for these changes.
 
@@ -74,8 +74,7 @@ def rows(
     if head is not None and facts is not None and facts.at is not None:
         head["at"] = facts.at.isoformat()
     made = []
-    for start in range(0, len(changes), LIMIT):
-        some = changes[start : start + LIMIT]
+    for some in chunks(changes, LIMIT):
         made.append(
             {
                 "tenant": tenant,

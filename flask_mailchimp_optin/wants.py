@@ -274,13 +274,17 @@ def _can_move(
     )
 
 
+def counts(opt_in: bool | None, decided_at: datetime | None, erased_at: datetime | None) -> bool:
+    """Whether what a customer's row says is a word at all: "no" is one only if somebody decided."""
+    return bool(opt_in is not None and (decided_at or opt_in) and erased_at is None)
+
+
 def _decide(
     owners: list[Row[Any]], nos: list[tuple[bool, datetime]]
 ) -> tuple[bool | None, datetime | None]:
     said = [
         (bool(row.opt_in), utc(row.decided_at))
         for row in owners
-        if row.opt_in is not None and (row.decided_at is not None or row.opt_in)
-        if row.erased_at is None
+        if counts(row.opt_in, row.decided_at, row.erased_at)
     ]
     return latest([*said, *nos])

@@ -18,6 +18,16 @@ def _another_list(host: Host, name: str) -> str:
     return list_id
 
 
+def _in_two_lists(host: Host) -> tuple[int, str, str]:
+    """A customer whom another master list left in the first one; both lists."""
+    first, second = host.list_id, _another_list(host, "Second")
+    ada = host.add(ADA, wants_news=True)
+    host.work()
+    host.settings(master_list=second)
+    host.work()
+    return ada, first, second
+
+
 def test_who_goes_is_forgotten_and_nobody_else(connected: Host) -> None:
     connected.settings(on_delete="leave")
     ada = connected.add(ADA, wants_news=True)
@@ -88,11 +98,7 @@ def test_a_no_in_one_list_leaves_the_yes_of_somebody_else_in_another(connected: 
 def test_who_said_no_after_the_master_list_changed_can_come_back_to_the_first(
     connected: Host,
 ) -> None:
-    first, second = connected.list_id, _another_list(connected, "Second")
-    ada = connected.add(ADA, wants_news=True)
-    connected.work()
-    connected.settings(master_list=second)
-    connected.work()
+    ada, first, second = _in_two_lists(connected)
     connected.clock.turn(minutes=10)
     connected.change(ada, wants_news=False)
     connected.work()
@@ -144,11 +150,7 @@ def test_a_no_of_somebody_new_in_a_list_of_their_own_is_no_no_for_others(connect
 def test_who_is_deleted_leaves_the_list_too_that_was_the_master_list_before(
     connected: Host,
 ) -> None:
-    first, second = connected.list_id, _another_list(connected, "Second")
-    ada = connected.add(ADA, wants_news=True)
-    connected.work()
-    connected.settings(master_list=second)
-    connected.work()
+    ada, first, second = _in_two_lists(connected)
     assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("subscribed",)
     connected.delete(ada)
     connected.work()
@@ -157,11 +159,7 @@ def test_who_is_deleted_leaves_the_list_too_that_was_the_master_list_before(
 
 def test_nor_is_a_no_forgotten_there_if_they_are_gone_before_anybody_looks(connected: Host) -> None:
     connected.settings(on_delete="leave")
-    first, second = connected.list_id, _another_list(connected, "Second")
-    ada = connected.add(ADA, wants_news=True)
-    connected.work()
-    connected.settings(master_list=second)
-    connected.work()
+    ada, first, second = _in_two_lists(connected)
     connected.change(ada, wants_news=False)
     connected.delete(ada)
     connected.work()
