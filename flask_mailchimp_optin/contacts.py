@@ -5,12 +5,12 @@ Used by both journeys. Knows the table's columns, decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Row, Table, bindparam, case, delete, insert, select, update
+from sqlalchemy import Row, Table, and_, bindparam, case, delete, insert, select, update
 
 from .consent import Agreed
 from .mapping import Snapshot
@@ -100,15 +100,9 @@ def find(
     """The contacts that exist for these (audience id, address) pairs."""
     table = services.tables.contact
     found: dict[tuple[int, str], Contact] = {}
-    by_audience: dict[int, list[str]] = {}
-    for audience, address in pairs:
-        by_audience.setdefault(audience, []).append(address)
-    for audience, addresses in by_audience.items():
-        for chunk in chunks(addresses):
-            rows = tx.rows(
-                select(table).where(table.c.audience_id == audience, table.c.address.in_(chunk))
-            )
-            found |= {(row.audience_id, row.address): Contact.of(row) for row in rows}
+    for here in at(table, pairs):
+        rows = tx.rows(select(table).where(here))
+        found |= {(row.audience_id, row.address): Contact.of(row) for row in rows}
     return found
 
 
@@ -118,14 +112,9 @@ def owners(
     """The customers of each (audience id, address), as we last saw them, in the order of their id."""
     table = services.tables.customer
     found: dict[tuple[int, str], list[Row[Any]]] = {}
-    by_audience: dict[int, list[str]] = {}
-    for audience, address in set(pairs):
-        by_audience.setdefault(audience, []).append(address)
-    for audience, addresses in by_audience.items():
-        for chunk in chunks(addresses):
-            query = select(table).where(table.c.audience_id == audience, table.c.address.in_(chunk))
-            for row in tx.rows(query.order_by(table.c.id)):
-                found.setdefault((audience, row.address), []).append(row)
+    for here in at(table, pairs):
+        for row in tx.rows(select(table).where(here).order_by(table.c.id)):
+            found.setdefault((row.audience_id, row.address), []).append(row)
     return found
 
 
@@ -137,6 +126,16 @@ def records(tx: Transaction, services: Services, keys: list[str]) -> dict[str, R
         for row in tx.rows(select(table).where(table.c.customer_key.in_(chunk))):
             found[row.customer_key] = row
     return found
+
+
+def at(table: Table, pairs: Iterable[tuple[int, str]]) -> Iterator[Any]:
+    """Conditions for the rows of these (audience id, address) pairs, each for one statement."""
+    by_audience: dict[int, list[str]] = {}
+    for audience, address in set(pairs):
+        by_audience.setdefault(audience, []).append(address)
+    for audience, addresses in by_audience.items():
+        for chunk in chunks(addresses):
+            yield and_(table.c.audience_id == audience, table.c.address.in_(chunk))
 
 
 def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:

@@ -148,19 +148,15 @@ class _Look:
         """Whose contact does not say what its customer does, though nothing is new of them."""
         table = self.services.tables.contact
         columns = [table.c[n] for n in ("audience_id", "address", "wanted", "profile", "orphan")]
-        wanted, by_audience = self._settled, dict[int, list[str]]()
-        for audience_id, address in wanted.keys() - self.touched:
-            by_audience.setdefault(audience_id, []).append(address)
+        wanted = self._settled
         unknown = {pair for pair, yes in wanted.items() if yes is not None}
-        for audience_id, addresses in by_audience.items():
-            for chunk in contacts.chunks(addresses):
-                here = (table.c.audience_id == audience_id, table.c.address.in_(chunk))
-                for row in self.tx.rows(select(*columns).where(*here)):
-                    pair = (row.audience_id, row.address)
-                    unknown.discard(pair)
-                    other = row.wanted and row.profile != self.profiles[pair]
-                    if other or row.wanted is not wanted[pair] or row.orphan:
-                        self.touched.add(pair)
+        for here in contacts.at(table, wanted.keys() - self.touched):
+            for row in self.tx.rows(select(*columns).where(here)):
+                pair = (row.audience_id, row.address)
+                unknown.discard(pair)
+                other = row.wanted and row.profile != self.profiles[pair]
+                if other or row.wanted is not wanted[pair] or row.orphan:
+                    self.touched.add(pair)
         self.touched |= unknown
 
     def _held_back(self, values: Mapping[str, Any]) -> datetime | None:
