@@ -139,6 +139,8 @@ class LastWords:
         for mate in (self.customers[key] for key in self.owners(customer.place)):
             if mate is not customer:
                 mate.words |= said
+                if mate.before_raw is not None:  # their own may come to look like no change
+                    mate.before_raw |= said
 
     def _leave(self, key: int, row: Row | None, at: datetime) -> None:
         """Out of a place: the word goes along, if it is sure that it was theirs."""
@@ -188,9 +190,12 @@ class LastWords:
             self._mailchimp[place] |= SILENT
 
     def moved(self, old: Place, new: Place, yes: bool | None, at: datetime) -> None:
-        """A person gave their membership another address: of the old one, nothing is known now."""
+        """A person gave their membership another address: of the old one, nothing is known now.
+
+        That is no decision: the member may be there by what was said before.
+        """
         if yes is not None:
-            self._mailchimp[new] = frozenset({(yes, at)})
+            self._mailchimp[new] = self._mailchimp.get(old, SILENT) | {(yes, at)}
         self._mailchimp[old] = frozenset({(True, at), (False, at)})
 
     # What follows
