@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, delete, insert, select, update
 
-from . import hooks, outbox, overviews, reconcile, runs, signals, site
+from . import hooks, outbox, overviews, reconcile, runs, shards, signals, site
 from .client import Account, Audience, Client, check_key, datacentre
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
@@ -76,6 +76,7 @@ def _save_key(tx: Transaction, services: Services, tenant: str, key: str, accoun
     if known is not None:
         new_epoch = table.c.epoch + 1
         tx.execute(update(table).where(table.c.id == known.id).values(epoch=new_epoch, **values))
+        shards.fence_off(tx, services, known.id)
         return int(known.id)
     default = Settings(enabled=False, master_list=None)
     return tx.insert(
@@ -90,6 +91,7 @@ def _save_key(tx: Transaction, services: Services, tenant: str, key: str, accoun
             site=site.here(tx, services),
             epoch=1,
             fence=0,
+            shards=0,
             created_at=services.now(),
             **values,
         )
@@ -211,6 +213,7 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
         stricter = settings.always_confirm and not connection.always_confirm
         if other_master or held_back or stricter:
             values["epoch"] = table.c.epoch + 1  # what was begun otherwise is begun anew
+            shards.fence_off(tx, services, connection.id)
         times = (settings.daily_at, settings.daily_zone)
         newly = settings.enabled and not connection.enabled
         if newly or times != (connection.daily_at, connection.daily_zone):

@@ -13,8 +13,10 @@ from typing import Any
 from sqlalchemy import Row, Table, and_, bindparam, case, delete, insert, select, update
 
 from .consent import Agreed
+from .errors import ChangedMeanwhile
 from .mapping import Snapshot
-from .memory import Contact, late_text
+from .memory import Contact, late_read, late_text
+from .models import utc
 from .services import Services, Transaction
 
 #: What settling writes only if the contact has not moved on meanwhile: whatever moved it has said when
@@ -104,6 +106,42 @@ def find(
         rows = tx.rows(select(table).where(here))
         found |= {(row.audience_id, row.address): Contact.of(row) for row in rows}
     return found
+
+
+def lock(tx: Transaction, services: Services, rows: Iterable[Contact]) -> None:
+    """Keep others from writing to these contacts, which are as they were read, until the end.
+
+    :raises ChangedMeanwhile: Mailchimp's word was followed since they were read.
+    """
+    table = services.tables.contact
+    names = ("version", "wanted", "wanted_at")
+    requests = ("agreed", "open_verb", "late", "profile")
+    columns = [table.c[name] for name in ("id", *names, *requests)]
+    by_id = {row.id: row for row in rows}
+    for chunk in chunks(list(by_id)):
+        query = select(*columns).where(table.c.id.in_(chunk)).with_for_update()
+        found = {now.id: now for now in tx.rows(query)}
+        for id_ in chunk:
+            row, now = by_id[id_], found.get(id_)
+            if now is None or (now.version, now.wanted, utc(now.wanted_at)) != (
+                row.version,
+                row.wanted,
+                row.wanted_at,
+            ):
+                raise ChangedMeanwhile("A contact changed while its customers were looked at.")
+            row.agreed, row.open_verb, row.profile = now.agreed, now.open_verb, now.profile
+            row.late = late_read(now.late)
+
+
+def unmoved(tx: Transaction, services: Services, rows: list[Contact]) -> list[Contact]:
+    """Those that nothing has happened to on the host's side; nothing will, until the end."""
+    table = services.tables.contact
+    columns = (table.c.id, table.c.version)
+    versions: dict[int, int] = {}
+    for chunk in chunks([row.id for row in rows]):
+        query = select(*columns).where(table.c.id.in_(chunk)).with_for_update()
+        versions |= {now.id: now.version for now in tx.rows(query)}
+    return [row for row in rows if versions.get(row.id) == row.version]
 
 
 def owners(

@@ -1,6 +1,7 @@
 """One connection's work, most urgent first, under its lease: what an RQ job and a test both run.
 
-Every piece is a transaction or a request of its own, so whoever dies leaves the rest to the next.
+Every piece is a transaction or a request of its own, so whoever dies leaves the rest to the next. Very
+many contacts are shared out among all workers that have nothing else to do.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, literal, or_, select, update
+from sqlalchemy import Row, and_, not_, select, update
 
-from . import hooks, outbox, reconcile, runs, signals, site
+from . import hooks, reconcile, runs, settle, shards, signals, waiting
 from . import lease as leases
-from .client import Client
+from .client import LARGEST_BATCH, Client
 from .errors import (
     KeyRefused,
     LeaseLost,
@@ -24,123 +27,20 @@ from .errors import (
     PermissionDenied,
     TryLater,
 )
-from .inbound import answer_rings, waiting_rings
+from .inbound import answer_rings
 from .lease import Lease
-from .models import utc
 from .outbound import absorb
 from .recent import Recent
 from .services import Services, Transaction
-from .settle import due, settle
+from .shards import Shards
 from .vault import CannotDecrypt
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
-_PRUNED = 1000  # rows that one sweep looks at, the oldest first
-
-
-def connections_with_work(services: Services) -> list[int]:
-    """The connections that have something to do now, those with a no first."""
-
-    def work(tx: Transaction) -> list[int]:
-        busy = {row.id: bool(row.urgent) for row in tx.rows(_busy(services))}
-        table = services.tables.connection
-        found = [
-            row.id
-            for row in tx.rows(select(table).order_by(table.c.id))
-            if (row.id in busy or _is_daily_due(services, row)) and _has_work(tx, services, row)
-        ]
-        return sorted(found, key=lambda id_: (not busy.get(id_), id_))
-
-    return services.transact(work)
-
-
-def has_work(services: Services, connection_id: int) -> bool:
-    """Whether this connection has something to do now."""
-
-    def work(tx: Transaction) -> bool:
-        row = services.connection(tx, connection_id)
-        return row is not None and _has_work(tx, services, row)
-
-    return services.transact(work)
-
-
-def _busy(services: Services) -> Any:
-    """The query for connections that may have something to do, whatever the time is."""
-    t, now = services.tables, services.now()
-    mine = t.contact.c.connection_id == t.connection.c.id
-    here = t.audience.c.connection_id == t.connection.c.id
-    theirs = t.outbox.c.tenant == t.connection.c.tenant
-    nobodys, a_no = t.outbox.c.tenant.is_(None), t.outbox.c.has_no.is_(True)
-    is_due = t.contact.c.due_at <= now
-    may_be_busy = or_(
-        _any(mine, is_due),
-        _any(theirs),
-        _any(nobodys),
-        _any(
-            here,
-            t.webhook_event.c.audience_id == t.audience.c.id,
-            t.webhook_event.c.outcome.is_(None),
-        ),
-        _any(t.sync_run.c.connection_id == t.connection.c.id, t.sync_run.c.state == runs.RUNNING),
-        _any(here, hooks.unchecked(services)),
-    )
-    urgent = or_(
-        _any(mine, t.contact.c.wanted.is_(False), is_due), _any(theirs, a_no), _any(nobodys, a_no)
-    )
-    return select(t.connection.c.id, urgent.label("urgent")).where(may_be_busy)
-
-
-def _any(*conditions: Any) -> Any:
-    """Whether there is such a row: a look into an index for each connection, whatever there is."""
-    return select(literal(1)).where(*conditions).limit(1).scalar_subquery().isnot(None)
-
-
-def _is_daily_due(services: Services, connection: Row[Any]) -> bool:
-    return connection.enabled and reconcile.due_daily(connection, services.now()) is not None
-
-
-def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    if outbox.waits(tx, services, connection.tenant):
-        return True
-    if waiting_rings(tx, services, connection.id):
-        return True
-    if not _may_send(tx, services, connection):
-        return False
-    contact = services.tables.contact
-    here = contact.c.connection_id == connection.id
-    condition = _condition(tx, services, connection)
-    if tx.value(select(contact.c.id).where(here, condition).limit(1)) is not None:
-        return True
-    return _is_daily_due(services, connection) or (
-        connection.enabled
-        and (_run_to_do(tx, services, connection) or hooks.due(tx, services, connection))
-    )
-
-
-def _run_to_do(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    run = runs.current(tx, services, connection.id)
-    if run is None:
-        return False
-    return run.phase != "send" or runs.left_to_send(tx, services, run.id) == 0
-
-
-def _may_send(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    if site.is_other(tx, services, connection):
-        logger.warning("the connection belongs to another site: nothing is sent from here")
-        return False
-    paused = utc(connection.paused_until)
-    return connection.suspended is None and (paused is None or paused <= services.now())
-
-
-def _condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any:
-    run = runs.current(tx, services, connection.id)
-    return due(
-        services,
-        # An initial sync reads Mailchimp before anything but a no goes out.
-        enabled=connection.enabled and not reconcile.is_reading_first(run),
-        daily=connection.daily,
-        run_id=run.id if run is not None else None,
-    )
+#: Contacts that were due at once: where there were so many, the next ones are shared out.
+SHARED_FROM = 2 * LARGEST_BATCH
+_WAIT_S = 0.05  # between two looks whether others are through
+_LONG = timedelta(seconds=60)  # what can't be shared out waits for no more than that
 
 
 def drain(services: Services, connection_id: int, owner: str, *, budget_s: float = 30.0) -> bool:
@@ -153,7 +53,8 @@ def drain(services: Services, connection_id: int, owner: str, *, budget_s: float
     while True:
         lease = leases.take(services, connection_id, owner)
         if lease is None:
-            return False  # somebody else is at it, and looks again after giving the lease back
+            # Somebody else is at it, and looks again after giving the lease back.
+            return _help(services, connection_id, owner, deadline)
         try:
             pieces = _work_off(services, lease, deadline)
         except LeaseLost:
@@ -163,7 +64,7 @@ def drain(services: Services, connection_id: int, owner: str, *, budget_s: float
             leases.release(services, lease)
         # Who came while we held the lease went away again: look once more. What could not be done
         # in a whole round waits for the next sweep.
-        if not pieces or not has_work(services, connection_id):
+        if not pieces or not waiting.has_work(services, connection_id):
             return False
         if time.monotonic() >= deadline:
             return True
@@ -171,15 +72,14 @@ def drain(services: Services, connection_id: int, owner: str, *, budget_s: float
 
 def _work_off(services: Services, lease: Lease, deadline: float) -> int:
     """Pieces of work until nothing is due or the time is up; how many, at least one if it can be."""
-    client: Client | None = None
-    recent: Recent | None = None
+    holder: _Holder | None = None
     pieces = 0
     try:
         while not pieces or time.monotonic() < deadline:
             with services.begin() as tx:
                 connection = services.connection(tx, lease.connection_id)
                 run = runs.current(tx, services, lease.connection_id)
-                may_send = connection is not None and _may_send(tx, services, connection)
+                may_send = connection is not None and waiting.may_send(tx, services, connection)
             if connection is None:
                 return 0
             hold = reconcile.is_reading_first(run)
@@ -188,11 +88,9 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
             )
             pieces += more
             if may_send:
-                if client is None or recent is None:
-                    client = services.client(connection)
-                    recent = Recent(client, services.now)
+                holder = holder or _Holder(services, lease, services.client(connection))
                 # While there is more to absorb, only a no goes out: it goes ahead of everything.
-                spoken = _speak(services, lease, connection, client, recent, only_nos=more)
+                spoken = holder.speak(connection, only_nos=more)
                 pieces += spoken
                 more = more or spoken
             if not more:
@@ -200,84 +98,164 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
     except CannotDecrypt as error:
         _suspend(services, lease, str(error))
     finally:
-        if client is not None:
-            client.close()
+        if holder is not None:
+            holder.close()
     return pieces
 
 
-def _speak(
-    services: Services,
-    lease: Lease,
-    connection: Row[Any],
-    client: Client,
-    recent: Recent,
-    *,
-    only_nos: bool,
-) -> bool:
-    """One piece that needs Mailchimp; whether there was one. Its errors stop the connection."""
-    with services.begin() as tx:
-        condition = _condition(tx, services, connection)
-    nos = due(services, enabled=False, daily=connection.daily, run_id=None)
-    try:
+class _Holder:
+    """Whoever holds a connection's lease, and what it says to Mailchimp: alone, or among others."""
+
+    def __init__(self, services: Services, lease: Lease, client: Client) -> None:
+        self._services, self._lease, self._client = services, lease, client
+        self._recent = Recent(client, services.now)
+        self._shards: Shards | None = None
+        self._alone = False  # nobody helps any more
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._shards is not None:
+            shards.give_back(self._services, self._shards)
+        self._client.close()
+
+    def speak(self, connection: Row[Any], *, only_nos: bool) -> bool:
+        """One piece that needs Mailchimp; whether there was one. Its errors stop the connection."""
+        with _trouble(self._services, self._lease):
+            if connection.shards:
+                return self._among_others(connection, only_nos=only_nos)
+            self._alone = self._alone or not shards.held(self._services, connection.id)
+            if not self._alone:
+                time.sleep(_WAIT_S)  # until whoever helps is through with what they are at
+                return True
+            return self._by_itself(connection, only_nos=only_nos)
+        return False
+
+    def _by_itself(self, connection: Row[Any], *, only_nos: bool) -> bool:
+        services, lease, client = self._services, self._lease, self._client
         if only_nos:
-            return settle(services, lease, connection, client, recent, nos)
+            return self._settle(lease, connection, only_nos=True) > 0
         # A list's webhook comes before its first member: what people answer there must be heard.
         if connection.enabled and hooks.check(services, lease, connection, client):
             return True
-        if settle(services, lease, connection, client, recent, condition):
+        settled = self._settle(lease, connection)
+        if settled >= SHARED_FROM and lease.at_a_time > 1:
+            shards.share_out(services, lease)
+        if settled:
             return True
         return connection.enabled and (
             reconcile.step(services, lease, connection, client)
             or reconcile.plan_daily(services, lease, connection)
         )
+
+    def _among_others(self, connection: Row[Any], *, only_nos: bool) -> bool:
+        """A round with the shards that are ours; until they are empty, or something can't be shared."""
+        services, lease = self._services, self._lease
+        self._shards = shards.turn(services, connection.id, lease.owner, self._shards)
+        with services.begin() as tx:
+            goes_on = self._shards is not None and not _needs_one(tx, services, connection)
+        if goes_on and self._shards is not None:
+            if not self._shards.fences:
+                time.sleep(_WAIT_S)  # until somebody gives one back
+                return True
+            if self._settle(self._shards, connection, only_nos=only_nos) or only_nos:
+                return True
+        if self._shards is not None:
+            shards.give_back(services, self._shards)
+        self._shards, self._alone = None, False
+        shards.call_in(services, lease)
+        return True
+
+    def _settle(
+        self, lease: Lease | Shards, connection: Row[Any], *, only_nos: bool = False
+    ) -> int:
+        condition = _due(self._services, connection, lease, only_nos=only_nos)
+        return settle.settle(
+            self._services, lease, connection, self._client, self._recent, condition
+        )
+
+
+def _due(services: Services, connection: Row[Any], lease: Lease | Shards, *, only_nos: bool) -> Any:
+    """The condition for the contacts that may be settled with this lease."""
+    if only_nos:
+        turn = settle.due(services, enabled=False, daily=connection.daily, run_id=None)
+    else:
+        with services.begin() as tx:
+            turn = waiting.condition(tx, services, connection)
+    if isinstance(lease, Lease):
+        return turn
+    return and_(turn, lease.theirs(services), settle.is_plain(services))
+
+
+def _needs_one(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether something waits that can't be shared out: a no, or anything else for long."""
+    if hooks.due(tx, services, connection):
+        return True
+    table, now = services.tables.contact, services.now()
+    here = and_(table.c.connection_id == connection.id, not_(settle.is_plain(services)))
+    nos = select(table.c.id).where(here, table.c.wanted.is_(False), table.c.due_at <= now)
+    others = select(table.c.id).where(here, table.c.due_at <= now - _LONG)
+    return any(tx.value(query.limit(1)) is not None for query in (nos, others))
+
+
+def _help(services: Services, connection_id: int, owner: str, deadline: float) -> bool:
+    """Settle shards of a connection that somebody else works off; whether more is left."""
+    mine: Shards | None = None
+    client: Client | None = None
+    try:
+        while time.monotonic() < deadline:
+            mine = shards.turn(services, connection_id, owner, mine)
+            if mine is None:
+                return False
+            if not mine.fences:
+                time.sleep(_WAIT_S)
+                continue
+            with services.begin() as tx:
+                connection = services.connection(tx, connection_id)
+                may_send = connection is not None and waiting.may_send(tx, services, connection)
+            if connection is None or not connection.shards or not may_send:
+                return False
+            if client is None:
+                client = services.client(connection)
+                recent = Recent(client, services.now)
+            if mine.at_a_time > 1:
+                services.wake()  # there is room for another
+            settled = 0
+            with _trouble(services, mine):
+                condition = _due(services, connection, mine, only_nos=False)
+                settled = settle.settle(services, mine, connection, client, recent, condition)
+            if not settled:
+                return False
+        return True
+    except (LeaseLost, CannotDecrypt):
+        return False  # of the key, whoever holds the connection's lease says so
+    finally:
+        if mine is not None:
+            shards.give_back(services, mine)
+        if client is not None:
+            client.close()
+
+
+@contextmanager
+def _trouble(services: Services, lease: Lease | Shards) -> Iterator[None]:
+    """Mailchimp's errors about the connection as a whole stop it, for a while or until somebody acts."""
+    try:
+        yield
     except (KeyRefused, PermissionDenied) as error:
         _suspend(services, lease, str(error))
-        return False
     except (TryLater, OutcomeUnknown) as error:
         _pause(services, lease, 10.0 if error.status == 429 else 30.0)
-        return False
     except MailchimpError as error:
         logger.error("Mailchimp refused a request", extra={"status": error.status})
         _pause(services, lease, 60.0)
-        return False
 
 
-def tidy(services: Services) -> None:
-    """Take out changes of tenants without a connection, and delete what is old."""
-    while services.transact(lambda tx: outbox.take_of_nobody(tx, services)):
-        pass
-    _prune(services)
-
-
-def _prune(services: Services) -> None:
-    """Old rings that were worked off and old syncs that ended, some at a time."""
-    keep = services.config.KEEP_DAYS
-    if not keep:
-        return
-    before = services.now() - timedelta(days=keep)
-    rings, syncs = services.tables.webhook_event, services.tables.sync_run
-
-    def work(tx: Transaction) -> None:
-        for table, since, is_over in (
-            (rings, rings.c.received_at, rings.c.outcome.isnot(None)),
-            (syncs, syncs.c.finished_at, syncs.c.finished_at.isnot(None)),
-        ):
-            # In the order of their ids, which is that of their times but for a few seconds.
-            oldest = select(table.c.id, since.label("since"), is_over.label("is_over"))
-            rows = tx.rows(oldest.order_by(table.c.id).limit(_PRUNED))
-            ids = [row.id for row in rows if row.is_over and utc(row.since) < before]
-            tx.execute(delete(table).where(table.c.id.in_(ids)))
-
-    services.transact(work)
-
-
-def _pause(services: Services, lease: Lease, seconds: float) -> None:
+def _pause(services: Services, lease: Lease | Shards, seconds: float) -> None:
     """Nobody speaks to this account for a while; the jitter keeps workers from coming back as one."""
     until = services.now() + timedelta(seconds=seconds * random.uniform(0.5, 1.5))
     _write(services, lease, paused_until=until)
 
 
-def _suspend(services: Services, lease: Lease, reason: str) -> None:
+def _suspend(services: Services, lease: Lease | Shards, reason: str) -> None:
     """Stop until an administrator acts; all work is kept."""
     _write(services, lease, suspended=reason)
     with services.begin() as tx:
@@ -286,7 +264,7 @@ def _suspend(services: Services, lease: Lease, reason: str) -> None:
         services.tell(signals.disconnected, tenant=row.tenant, reason=reason)
 
 
-def _write(services: Services, lease: Lease, **values: Any) -> None:
+def _write(services: Services, lease: Lease | Shards, **values: Any) -> None:
     table = services.tables.connection
 
     def work(tx: Transaction) -> None:

@@ -26,7 +26,7 @@ from rq import Queue, Worker, get_current_job, worker_registration
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from . import drain, lease, state
+from . import drain, lease, retention, state, waiting
 from .config import Config
 
 logger = logging.getLogger("flask_mailchimp_optin")
@@ -229,7 +229,7 @@ def _work(app: Flask) -> None:
     here = state.of(app)
     # Before anything is read: whoever commits from now on wakes the next job.
     _with_redis(here.config, lambda redis: redis.delete(flag(here.config.QUEUE)))
-    found = drain.connections_with_work(here.services)
+    found = waiting.connections_with_work(here.services)
     if get_current_job() is not None:  # other workers may take the others
         for connection_id in reversed(found[1:]):
             _ask_for(here.config, connection_id, at_front=True)
@@ -239,7 +239,7 @@ def _work(app: Flask) -> None:
 
 
 def _sweep(app: Flask) -> None:
-    drain.tidy(state.of(app).services)
+    retention.tidy(state.of(app).services)
     _work(app)
 
 
@@ -249,7 +249,7 @@ def _drain(app: Flask, connection_id: int) -> None:
     _with_redis(here.config, lambda redis: redis.delete(flag(here.config.QUEUE, connection_id)))
     deadline = time.monotonic() + _LONGEST_S
     while drain.drain(here.services, connection_id, owner(), budget_s=_SLICE_S):
-        others = set(drain.connections_with_work(here.services)) - {connection_id}
+        others = set(waiting.connections_with_work(here.services)) - {connection_id}
         if others or time.monotonic() > deadline:
             _ask_for(here.config, connection_id)
             return
@@ -285,9 +285,9 @@ def owner() -> str:
 def run_until_idle(app: Flask) -> None:
     """Work everything off in this process until nothing is due: for tests and ``--burst``."""
     with app.app_context():
-        drain.tidy(state.of(app).services)
+        retention.tidy(state.of(app).services)
         for _ in range(1000):
-            pending = drain.connections_with_work(state.of(app).services)
+            pending = waiting.connections_with_work(state.of(app).services)
             if not pending:
                 return
             for connection_id in pending:

@@ -27,6 +27,7 @@ class Lease:
     seconds: float
     taken_at: datetime
     taken_monotonic: float
+    at_a_time: int  # requests that may be under way at once
 
     def _until(self) -> datetime:
         passed = time.monotonic() - self.taken_monotonic
@@ -86,6 +87,7 @@ def take(services: Services, connection_id: int, owner: str) -> Lease | None:
             seconds=seconds,
             taken_at=now,
             taken_monotonic=time.monotonic(),
+            at_a_time=services.config.CONNECTIONS,
         )
 
     return services.transact(work)
@@ -107,13 +109,13 @@ def release(services: Services, lease: Lease) -> None:
 
 def release_all_of(services: Services, owner: str) -> None:
     """Free what a process held that is known to be dead. Its fence still keeps it out."""
-    table = services.tables.connection
 
     def work(tx: Transaction) -> None:
-        tx.execute(
-            update(table)
-            .where(table.c.lease_owner == owner)
-            .values(lease_owner=None, lease_until=None)
-        )
+        for table in (services.tables.connection, services.tables.shard):
+            tx.execute(
+                update(table)
+                .where(table.c.lease_owner == owner)
+                .values(lease_owner=None, lease_until=None)
+            )
 
     services.transact(work)

@@ -60,9 +60,10 @@ def utc(time: datetime | None) -> datetime | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The nine tables of one host."""
+    """The ten tables of one host."""
 
     connection: Table
+    shard: Table
     audience: Table
     customer: Table
     contact: Table
@@ -77,6 +78,7 @@ def define(metadata: MetaData) -> Tables:
     """The tables on this metadata; the same ones if it has them already."""
     makers = {
         "connection": _connection,
+        "shard": _shard,
         "audience": _audience,
         "customer": _customer,
         "contact": _contact,
@@ -133,8 +135,26 @@ def _connection() -> list[Any]:
         Column("lease_owner", String(40)),
         Column("lease_until", Time),
         Column("fence", Integer, nullable=False),
+        Column(
+            "shards", Integer, nullable=False
+        ),  # that others may lease, too; 0: none; see shards.py
         Column("created_at", Time, nullable=False),
         UniqueConstraint("tenant", name=f"uq_{PREFIX}connection_tenant"),
+    ]
+
+
+def _shard() -> list[Any]:
+    """A part of a connection's contacts, and the lease of whoever settles it."""
+    return [
+        *_pk("shard"),
+        Column("connection_id", Id, nullable=False),
+        Column("number", Integer, nullable=False),
+        Column("lease_owner", String(40)),
+        Column("lease_until", Time),
+        Column("fence", Integer, nullable=False),
+        Column("asked", Boolean, nullable=False),  # somebody else waits for it
+        _fk("shard", "connection_id", "connection"),
+        UniqueConstraint("connection_id", "number", name=f"uq_{PREFIX}shard_number"),
     ]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Row, select
 
 from . import outbox, runs
 from .customers import Seen, observe
+from .errors import ChangedMeanwhile
 from .lease import Lease
 from .models import utc
 from .services import Services, Transaction
@@ -44,7 +45,10 @@ def absorb(
         observe(tx, services, house, seen, release=NOS if hold_yeses else ALL)
         return True
 
-    return services.transact(work)
+    try:
+        return services.transact(work)
+    except ChangedMeanwhile:
+        return True  # whoever helps was at the very same contact: it is done again
 
 
 def _add(known: Seen | None, noted: outbox.Noted) -> Seen:

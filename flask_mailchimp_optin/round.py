@@ -25,6 +25,7 @@ from .mapping import Snapshot
 from .memory import Contact
 from .recent import Recent
 from .services import Services, Transaction
+from .shards import Shards
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -46,7 +47,7 @@ class Round:
     def __init__(
         self,
         services: Services,
-        lease: Lease,
+        lease: Lease | Shards,
         connection: Row[Any],
         client: Client,
         recent: Recent,
@@ -81,7 +82,7 @@ class Round:
         if len(given) <= 1:  # a thread would only cost
             yield from ((one, call(one)) for one in given)
             return
-        with ThreadPoolExecutor(self.services.config.CONNECTIONS) as pool:
+        with ThreadPoolExecutor(self.lease.at_a_time) as pool:
             calls = {pool.submit(call, one): one for one in given}
             for done in as_completed(calls):
                 yield calls[done], done.result()
@@ -89,7 +90,7 @@ class Round:
     def members(self, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
         """The members as they are now, read one by one, a few at a time; None for no member."""
         found: dict[tuple[int, str], MemberRead | None] = {}
-        for some in contacts.chunks(wanted, self.services.config.CONNECTIONS):
+        for some in contacts.chunks(wanted, self.lease.at_a_time):
             self.services.transact(lambda tx: self.lease.hold(tx, self.services))
             errors = []
             for contact, read in self.at_once(self._member, some):
@@ -126,19 +127,26 @@ class Round:
             if len(unread) == len(some) or not isinstance(error, OutcomeUnknown | TryLater):
                 raise error
 
-    def save(self, changed: Iterable[Contact]) -> None:
-        """Remember what became of contacts, if the lease still holds."""
+    def save(self, changed: Iterable[Contact], *, unmoved: bool = False) -> list[Contact]:
+        """Remember what became of contacts, if the lease still holds; of which it was.
 
-        def work(tx: Transaction) -> None:
+        :param unmoved: only of those about which the host has said nothing new.
+        """
+
+        def work(tx: Transaction) -> list[Contact]:
             self.lease.hold(tx, self.services)
-            contacts.save(tx, self.services, those)
+            some = contacts.unmoved(tx, self.services, those) if unmoved else those
+            contacts.save(tx, self.services, some)
+            return some
 
         those, begin = list(changed), time.monotonic()
-        if those:
-            self.services.transact(work)
-            contacts.saved(those)
-            # The lease holds twice as long: what begins by then is over before another takes it.
-            self.client.until = begin + self.services.config.TIMEOUT_S
+        if not those:
+            return []
+        those = self.services.transact(work)
+        contacts.saved(those)
+        # The lease holds twice as long: what begins by then is over before another takes it.
+        self.client.until = begin + self.services.config.TIMEOUT_S
+        return those
 
     def not_overtaken(self, verbs: list[tuple[Contact, Verb]]) -> list[tuple[Contact, Verb]]:
         """The verbs of contacts whose customers have not changed since they were loaded.

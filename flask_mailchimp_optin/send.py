@@ -30,8 +30,7 @@ _PARK_AFTER = 8  # attempts, before a person has to look
 
 def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
     """UPSERT and REMOVE: up to 500 in one call, and several calls at a time."""
-    verbs = here.not_overtaken(verbs)
-    _write_down(here, verbs)
+    verbs = _write_down(here, here.not_overtaken(verbs))
     parts = _parts(verbs)
     stopped: MailchimpError | None = None
     for part, answer in here.at_once(lambda part: _post(here, part), parts):
@@ -64,12 +63,21 @@ def _is_newcomer(contact: Contact, verb: Verb) -> bool:
     return verb is Verb.UPSERT and contact.seen_status in (None, Status.ABSENT, Status.ARCHIVED)
 
 
-def _write_down(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
-    """Before each call, also of a batch that is halved: the lease holds, and the time is right."""
+def _write_down(
+    here: Round, verbs: list[tuple[Contact, Verb]], *, again: bool = False
+) -> list[tuple[Contact, Verb]]:
+    """Before each call, also of a batch that is halved: the lease holds, and the time is right.
+
+    Where others absorb meanwhile, those that have changed since they were picked are left out.
+
+    :param again: a part of what was written down and sent before.
+    """
     now = here.services.now()
     for contact, verb in verbs:
         memory.intend(contact, verb, now, _opt_in(here, contact, verb, now))
-    here.save([contact for contact, _ in verbs])
+    unmoved = bool(here.connection.shards) and not again
+    saved = {contact.id for contact in here.save([c for c, _ in verbs], unmoved=unmoved)}
+    return [(contact, verb) for contact, verb in verbs if contact.id in saved]
 
 
 def _post(
@@ -105,7 +113,7 @@ def _finished(
         return answer
     # Consent is sent even if the profile is refused.
     again = [(contact, verb) for contact, verb in verbs if contact.address in refused]
-    _write_down(here, again)
+    _write_down(here, again, again=True)
     second = _post(here, again, plain=True)
     if isinstance(second, MailchimpError):
         raise second
@@ -113,7 +121,7 @@ def _finished(
 
 
 def _call(here: Round, verbs: list[tuple[Contact, Verb]]) -> BatchAnswer:
-    _write_down(here, verbs)
+    _write_down(here, verbs, again=True)
     return _finished(here, verbs, _post(here, verbs))
 
 
@@ -227,9 +235,8 @@ def _refused(here: Round, contact: Contact, verb: Verb, refusal: MemberRefused) 
 
 def alone(here: Round, contact: Contact, verb: Verb) -> None:
     """ASK and REJOIN, one person at a time: their errors are exact."""
-    if not here.not_overtaken([(contact, verb)]):
+    if not _write_down(here, here.not_overtaken([(contact, verb)])):
         return
-    _write_down(here, [(contact, verb)])
     try:
         if verb is Verb.REJOIN and not _still_ours(here, contact):
             memory.unsend(contact, here.services.now())

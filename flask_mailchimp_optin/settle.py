@@ -14,13 +14,14 @@ from sqlalchemy import Row, and_, false, or_, select
 
 from . import leave, memory, send, verdicts
 from .client import LARGEST_BATCH, Client, MemberRead
-from .consent import Status, Verb
+from .consent import Agreed, Status, Verb
 from .errors import OutcomeUnknown, TryLater
 from .lease import Lease
 from .memory import Contact
 from .recent import Recent
 from .round import Round
 from .services import Services, Transaction
+from .shards import Shards
 
 _SINGLE_READS = 20  # above this many, one paged reading of what changed is cheaper
 _MARGIN = timedelta(seconds=120)
@@ -46,32 +47,39 @@ def due(services: Services, *, enabled: bool, daily: bool, run_id: int | None) -
     return turn
 
 
+def is_plain(services: Services) -> Any:
+    """The SQL condition for contacts that can be settled each on their own, by whoever helps."""
+    table = services.tables.contact
+    return and_(table.c.orphan.is_(None), table.c.moved_from.is_(None))
+
+
 def settle(
     services: Services,
-    lease: Lease,
+    lease: Lease | Shards,
     connection: Row[Any],
     client: Client,
     recent: Recent,
     condition: Any,
-) -> bool:
-    """Settle due contacts of one audience, as many as go out at once; whether there were any.
+) -> int:
+    """Settle due contacts of one audience, as many as go out at once; how many.
 
     :param condition: from :func:`due`.
     :raises MailchimpError: about the connection as a whole; single members' troubles stay here.
     """
+    most = LARGEST_BATCH * lease.at_a_time
     with services.begin() as tx:
-        audience, picked = _pick(tx, services, connection.id, condition)
+        audience, picked = _pick(tx, services, connection.id, condition, most)
     if audience is None:
-        return False
+        return 0
     try:
         _run(Round(services, lease, connection, client, recent, audience), picked)
     finally:
         client.until = None
-    return True
+    return len(picked)
 
 
 def _pick(
-    tx: Transaction, services: Services, connection_id: int, condition: Any
+    tx: Transaction, services: Services, connection_id: int, condition: Any, most: int
 ) -> tuple[Row[Any] | None, list[Contact]]:
     table, audiences = services.tables.contact, services.tables.audience
     for wanted in (False, True, None):  # a no goes ahead of everything
@@ -91,7 +99,6 @@ def _pick(
     company = query.where(
         table.c.audience_id == first.audience_id, table.c.attempts < send.ALONE_AFTER
     )
-    most = LARGEST_BATCH * services.config.CONNECTIONS
     return audience, [Contact.of(row) for row in tx.rows(company.limit(most))]
 
 
@@ -145,6 +152,12 @@ def _is_new(contact: Contact) -> bool:
     )
 
 
+def _is_newcomer(contact: Contact) -> bool:
+    """A yes of somebody who was not there when we looked, and about whom nothing is unsure."""
+    absent = contact.seen_status == Status.ABSENT and contact.agreed == Agreed.NOTHING
+    return bool(absent and contact.wanted and not contact.look and not contact.late)
+
+
 def _changed(
     here: Round, known: list[Contact], new: list[Contact]
 ) -> dict[tuple[int, str], MemberRead | None]:
@@ -152,8 +165,10 @@ def _changed(
     everybody = known + new
     since = min(c.seen_at or c.wanted_at or here.read_at for c in everybody) - _MARGIN
     unsure = here.connection.always_confirm or any(c.wanted_at is None for c in new)
+    # A newcomer who is a member after all is refused by Mailchimp, but for who was archived.
+    changed = None if all(_is_newcomer(c) for c in known) else since
     try:
-        reading = here.recent.read(here.audience.list_id, since, None if unsure else since)
+        reading = here.recent.read(here.audience.list_id, changed, None if unsure else since)
     except (OutcomeUnknown, TryLater) as error:
         if error.status in (403, 429):
             raise

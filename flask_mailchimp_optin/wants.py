@@ -34,6 +34,7 @@ class House:
     master_id: int | None
     by_list: Mapping[str, int]
     on_delete: str
+    shared: bool  # others are settling contacts meanwhile
 
     def audience(self, snapshot: Snapshot) -> tuple[int | None, str | None]:
         """The customer's audience id, or None with the reason."""
@@ -62,6 +63,7 @@ def house_of(tx: Transaction, services: Services, connection: Row[Any]) -> House
         master_id=connection.master_audience_id,
         by_list={row.list_id: row.id for row in rows},
         on_delete=connection.on_delete,
+        shared=bool(connection.shards),
     )
 
 
@@ -103,6 +105,8 @@ class Wants:
         decided = {p: _decide(owners.get(p, []), nos.get(p, [])) for p in pairs}
         needed = [p for p in pairs if p in moves or decided[p][0] is not None]
         rows = contacts.find(self.tx, self.services, pairs)
+        if self.house.shared:
+            contacts.lock(self.tx, self.services, rows.values())
         new = {
             pair: contacts.blank(self.services, self.house.connection_id, pair)
             for pair in needed

@@ -14,11 +14,11 @@ from sqlalchemy.engine import Connection
 from flask_mailchimp_optin import (
     contacts,
     customers,
-    drain,
     hooks,
     inbound,
     outbox,
     settle,
+    waiting,
     wants,
 )
 from flask_mailchimp_optin.memory import Contact
@@ -126,8 +126,9 @@ def _owners(tx: Transaction, services: Services) -> None:
 
 def _pick(tx: Transaction, services: Services) -> None:
     turn = settle.due(services, enabled=True, daily=False, run_id=None)
-    settle._pick(tx, services, 1, turn)
-    settle._pick(tx, services, 1, settle.due(services, enabled=False, daily=True, run_id=None))
+    nos = settle.due(services, enabled=False, daily=True, run_id=None)
+    for condition in (turn, nos):
+        settle._pick(tx, services, 1, condition, 4000)
 
 
 def _save(tx: Transaction, services: Services) -> None:
@@ -149,7 +150,7 @@ def _no(tx: Transaction, services: Services) -> None:
 
 
 def _work(_tx: Transaction, services: Services) -> None:
-    drain.connections_with_work(services)
+    waiting.connections_with_work(services)
 
 
 QUERIES: list[Callable[[Transaction, Services], None]] = [

@@ -67,10 +67,10 @@ class Parts:
 
     def idle(self) -> bool:
         """Whether nothing waits in the queue and nothing is due."""
-        from flask_mailchimp_optin import drain
+        from flask_mailchimp_optin import waiting
 
         with self.host.app.app_context():
-            due = drain.connections_with_work(state.of(self.host.app).services)
+            due = waiting.connections_with_work(state.of(self.host.app).services)
         return not due and self.redis.llen(f"rq:queue:{self.queue}") == 0
 
     def children(self, process: subprocess.Popen[bytes]) -> list[int]:

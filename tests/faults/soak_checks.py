@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, drain, jobs
+from flask_mailchimp_optin import connect, jobs, waiting
 from flask_mailchimp_optin.addresses import canonical
 from flask_mailchimp_optin.errors import BadAddress, MailchimpOptinError
 from flask_mailchimp_optin.models import utc
@@ -107,7 +107,7 @@ def _idle(world: World) -> bool:
     services = world.host.services
     table = services.tables.connection
     with world.host.app.app_context():
-        if drain.connections_with_work(services):
+        if waiting.connections_with_work(services):
             return False
         with services.begin() as tx:
             return tx.value(sa.select(table.c.id).where(table.c.lease_owner.isnot(None))) is None

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from flask_mailchimp_optin import connect, drain
+from flask_mailchimp_optin import connect, drain, waiting
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.models import utc
 from flask_mailchimp_optin.services import database_now
@@ -75,7 +75,7 @@ class Harmed:
         """A worker's job; one that fails is over."""
         services = self.host.services
         with suppress(SQLAlchemyError, MailchimpOptinError), self.host.app.app_context():
-            for connection_id in drain.connections_with_work(services):
+            for connection_id in waiting.connections_with_work(services):
                 drain.drain(services, connection_id, "worker")
 
     def heal(self) -> None:

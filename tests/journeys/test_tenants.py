@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_mailchimp_optin import connect, drain, overviews
+from flask_mailchimp_optin import connect, drain, overviews, waiting
 from flask_mailchimp_optin.overviews import Settings
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import MAPPING, Clock, Host, hosting
@@ -84,7 +84,7 @@ def test_the_pages_show_the_administrators_own_tenant_only(both: Host) -> None:
 def test_only_the_connection_with_work_is_drained(both: Host) -> None:
     both.add("ada@example.com", wants_news=True, notes=BLUE)
     with both.app.app_context():
-        assert len(drain.connections_with_work(both.services)) == 1
+        assert len(waiting.connections_with_work(both.services)) == 1
 
 
 def test_much_work_of_one_tenant_does_not_keep_the_other_waiting(both: Host) -> None:
@@ -93,7 +93,7 @@ def test_much_work_of_one_tenant_does_not_keep_the_other_waiting(both: Host) -> 
         both.add(f"c{number}@example.com", wants_news=True, notes=RED)
     both.add("bob@example.com", wants_news=True, notes=BLUE)
     with both.app.app_context():
-        red, blue = drain.connections_with_work(both.services)
+        red, blue = waiting.connections_with_work(both.services)
         assert drain.drain(both.services, red, "worker", budget_s=0.0) is True  # more is left
         drain.drain(both.services, blue, "worker")
         assert both.status("bob@example.com", lists[BLUE]) == "subscribed"

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, drain, overviews
+from flask_mailchimp_optin import connect, drain, overviews, waiting
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.sandbox import ImpossibleActError
@@ -217,7 +217,7 @@ class World:
             transaction that was or was not committed. Its lease runs out.
         """
         with self.host.app.app_context():
-            for connection in drain.connections_with_work(self.host.services):
+            for connection in waiting.connections_with_work(self.host.services):
                 with self.stage.killer.at(killed_at):
                     drain.drain(self.host.services, connection, "first", budget_s=budget_s)
         self.lease_runs_out()
@@ -236,7 +236,7 @@ class World:
         """The lease of whoever works has run out; another does all there is to do."""
         self.lease_runs_out()
         with self.host.app.app_context():
-            for connection in drain.connections_with_work(self.host.services):
+            for connection in waiting.connections_with_work(self.host.services):
                 drain.drain(self.host.services, connection, "second")
 
     def meanwhile(

@@ -6,6 +6,7 @@ Puts the account, the API, the faults, the rings and the sandbox's own page toge
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +36,7 @@ from .page import Page
 from .problems import named
 from .records import JSON, Mail, Quirks, RequestRecord, StatusChange
 from .ringer import Ringer
-from .server import served
+from .server import hangs_up, served
 
 
 class MailchimpSandbox(Controls):
@@ -171,22 +172,28 @@ class MailchimpSandbox(Controls):
             self.connections += 1
             self.peak_connections = max(self.peak_connections, self.connections)
             crowded = self.connections > self.connection_limit
-        held = False
+        held, gone = False, threading.Event()
+
+        def leave() -> None:
+            if not gone.is_set():
+                gone.set()
+                self._leave()
+
         try:
-            response = self._answer(Request(environ), crowded)
+            response = self._answer(Request(environ), crowded, leave)
             held = response.is_streamed
             sent = response(environ, start_response)
             # An answer that takes its time keeps its place until it is sent.
-            return ClosingIterator(sent, [self._leave]) if held else sent
+            return ClosingIterator(sent, [leave]) if held else sent
         finally:
             if not held:
-                self._leave()
+                leave()
 
     def _leave(self) -> None:
         with self._slots:
             self.connections -= 1
 
-    def _answer(self, request: Request, crowded: bool) -> Response:
+    def _answer(self, request: Request, crowded: bool, leave: Callable[[], None]) -> Response:
         raw = request.get_data()
         index = self._record(request, raw)
         self.land_late(everything=False)
@@ -195,11 +202,19 @@ class MailchimpSandbox(Controls):
         if crowded:
             response = problem_response(named("TooManyRequests"), "")
         else:
-            if self.latency_s:
-                self._stopping.wait(self.latency_s)
+            self._take_time(request, leave)
             response = self._behaved(request, raw, index)
         self.requests[index] = replace(self.requests[index], status=response.status_code)
         return response
+
+    def _take_time(self, request: Request, leave: Callable[[], None]) -> None:
+        """As long as Mailchimp takes; a client that is gone meanwhile has no connection any more."""
+        until = time.monotonic() + self.latency_s
+        while (left_s := until - time.monotonic()) > 0 and not self._stopping.is_set():
+            if hangs_up(request.environ, min(left_s, 0.1)):
+                leave()
+                self._stopping.wait(max(0.0, until - time.monotonic()))
+                return
 
     def _behaved(self, request: Request, raw: bytes, index: int) -> Response:
         target = f"{request.method} {request.full_path.rstrip('?')}"

@@ -6,9 +6,11 @@ Imports Werkzeug only.
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,6 +60,24 @@ def served(
         server.shutdown()
         thread.join(5)
         server.server_close()
+
+
+def hangs_up(environ: Mapping[str, Any], seconds: float) -> bool:
+    """Whether the client closes its connection in that time; else all of it has passed."""
+    connection = environ.get("werkzeug.socket")
+    if not isinstance(connection, socket.socket) or connection.fileno() < 0:
+        time.sleep(seconds)
+        return False
+    readable, _, _ = select.select([connection], [], [], seconds)
+    if not readable:
+        return False
+    try:
+        more = connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return True
+    if more:  # the next request, before this one's answer
+        time.sleep(seconds)
+    return not more
 
 
 def _listener(host: str, port: int) -> socket.socket:

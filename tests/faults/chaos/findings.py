@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import drain, jobs
+from flask_mailchimp_optin import jobs, waiting
 from flask_mailchimp_optin.models import utc
 from tests.faults.chaos.parts import House
 from tests.house import Customer
@@ -66,15 +66,15 @@ def outcome(house: House) -> Outcome:
 def _left_over(house: House) -> Iterator[str]:
     host = house.host
     with house.app.app_context():
-        if drain.connections_with_work(host.services):
+        if waiting.connections_with_work(host.services):
             yield "there is still work"
     for row in host.rows("connection"):
         if row.suspended or (row.lease_until and utc(row.lease_until) > datetime.now(UTC)):
             yield "the connection is held or suspended"
     for row in host.rows("contact"):
-        waiting = [name for name in _OPEN if getattr(row, name, None)]
-        if waiting or (row.acked_version < row.version and row.refusal is None):
-            yield f"contact {row.address}: {waiting}"
+        open_ = [name for name in _OPEN if getattr(row, name, None)]
+        if open_ or (row.acked_version < row.version and row.refusal is None):
+            yield f"contact {row.address}: {open_}"
     if host.rows("outbox"):
         yield "the outbox is not empty"
     for row in host.rows("sync_run"):

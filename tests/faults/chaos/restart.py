@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import drain, jobs
+from flask_mailchimp_optin import jobs, waiting
 from tests.faults.chaos.parts import House
 from tests.faults.chaos.scenarios import Act
 
@@ -50,5 +50,5 @@ def _sweep(house: House) -> None:
     with house.app.app_context():
         for _ in range(20):
             jobs.sweep()
-            if not drain.connections_with_work(house.host.services):
+            if not waiting.connections_with_work(house.host.services):
                 return

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import drain, jobs
+from flask_mailchimp_optin import drain, jobs, waiting
 from tests.house import Customer, Host, db
 
 Act = Callable[[Host], object]
@@ -108,7 +108,7 @@ def _half_synced(host: Host) -> None:
     host.settings(enabled=True)
     with host.app.app_context():
         for _ in range(3):
-            (connection_id,) = drain.connections_with_work(host.services)
+            (connection_id,) = waiting.connections_with_work(host.services)
             drain.drain(host.services, connection_id, jobs.owner(), budget_s=0.0)
 
 

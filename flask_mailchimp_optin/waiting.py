@@ -1,0 +1,123 @@
+"""Which connections have something to do, and which of it may be done now."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sqlalchemy import Row, literal, or_, select
+
+from . import hooks, outbox, reconcile, runs, site
+from .inbound import waiting_rings
+from .models import utc
+from .services import Services, Transaction
+from .settle import due
+
+logger = logging.getLogger("flask_mailchimp_optin")
+
+
+def connections_with_work(services: Services) -> list[int]:
+    """The connections that have something to do now, those with a no first."""
+
+    def work(tx: Transaction) -> list[int]:
+        busy = {row.id: bool(row.urgent) for row in tx.rows(_busy(services))}
+        table = services.tables.connection
+        found = [
+            row.id
+            for row in tx.rows(select(table).order_by(table.c.id))
+            if (row.id in busy or _is_daily_due(services, row)) and _has_work(tx, services, row)
+        ]
+        return sorted(found, key=lambda id_: (not busy.get(id_), id_))
+
+    return services.transact(work)
+
+
+def has_work(services: Services, connection_id: int) -> bool:
+    """Whether this connection has something to do now."""
+
+    def work(tx: Transaction) -> bool:
+        row = services.connection(tx, connection_id)
+        return row is not None and _has_work(tx, services, row)
+
+    return services.transact(work)
+
+
+def _busy(services: Services) -> Any:
+    """The query for connections that may have something to do, whatever the time is."""
+    t, now = services.tables, services.now()
+    mine = t.contact.c.connection_id == t.connection.c.id
+    here = t.audience.c.connection_id == t.connection.c.id
+    theirs = t.outbox.c.tenant == t.connection.c.tenant
+    nobodys, a_no = t.outbox.c.tenant.is_(None), t.outbox.c.has_no.is_(True)
+    is_due = t.contact.c.due_at <= now
+    may_be_busy = or_(
+        _any(mine, is_due),
+        _any(theirs),
+        _any(nobodys),
+        _any(
+            here,
+            t.webhook_event.c.audience_id == t.audience.c.id,
+            t.webhook_event.c.outcome.is_(None),
+        ),
+        _any(t.sync_run.c.connection_id == t.connection.c.id, t.sync_run.c.state == runs.RUNNING),
+        _any(here, hooks.unchecked(services)),
+    )
+    urgent = or_(
+        _any(mine, t.contact.c.wanted.is_(False), is_due), _any(theirs, a_no), _any(nobodys, a_no)
+    )
+    return select(t.connection.c.id, urgent.label("urgent")).where(may_be_busy)
+
+
+def _any(*conditions: Any) -> Any:
+    """Whether there is such a row: a look into an index for each connection, whatever there is."""
+    return select(literal(1)).where(*conditions).limit(1).scalar_subquery().isnot(None)
+
+
+def _is_daily_due(services: Services, connection: Row[Any]) -> bool:
+    return connection.enabled and reconcile.due_daily(connection, services.now()) is not None
+
+
+def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    if outbox.waits(tx, services, connection.tenant):
+        return True
+    if waiting_rings(tx, services, connection.id):
+        return True
+    if not may_send(tx, services, connection):
+        return False
+    contact = services.tables.contact
+    here = contact.c.connection_id == connection.id
+    is_due = condition(tx, services, connection)
+    if tx.value(select(contact.c.id).where(here, is_due).limit(1)) is not None:
+        return True
+    return _is_daily_due(services, connection) or (
+        connection.enabled
+        and (_run_to_do(tx, services, connection) or hooks.due(tx, services, connection))
+    )
+
+
+def _run_to_do(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    run = runs.current(tx, services, connection.id)
+    if run is None:
+        return False
+    return run.phase != "send" or runs.left_to_send(tx, services, run.id) == 0
+
+
+def may_send(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether Mailchimp may be spoken to just now."""
+    if site.is_other(tx, services, connection):
+        logger.warning("the connection belongs to another site: nothing is sent from here")
+        return False
+    paused = utc(connection.paused_until)
+    return connection.suspended is None and (paused is None or paused <= services.now())
+
+
+def condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any:
+    """The SQL condition for the contacts whose turn it is."""
+    run = runs.current(tx, services, connection.id)
+    return due(
+        services,
+        # An initial sync reads Mailchimp before anything but a no goes out.
+        enabled=connection.enabled and not reconcile.is_reading_first(run),
+        daily=connection.daily,
+        run_id=run.id if run is not None else None,
+    )
