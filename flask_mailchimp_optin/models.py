@@ -92,7 +92,9 @@ def define(metadata: MetaData) -> Tables:
     for name, columns in makers.items():
         full = PREFIX + name
         known = metadata.tables.get(full)
-        found[name] = known if known is not None else Table(full, metadata, *columns())
+        # A contact that is gone never lends its id to another: somebody may be settling it just now.
+        once = {"sqlite_autoincrement": name == "contact"}
+        found[name] = known if known is not None else Table(full, metadata, *columns(), **once)
     return Tables(**found)
 
 

@@ -19,7 +19,7 @@ def create_app() -> Flask:
     """The same application as the test's own, in another process."""
     clock = os.environ.get("TEST_CLOCK")
     if batch := int(os.environ.get("TEST_BATCH", "0")):  # so that a few customers are very many
-        settle.LARGEST_BATCH = send.LARGEST_BATCH = batch
+        vars(settle)["LARGEST_BATCH"] = vars(send)["LARGEST_BATCH"] = batch
         drain.SHARED_FROM = 2 * batch
     return make_app(
         Path(os.environ["TEST_FOLDER"]),

@@ -1,4 +1,7 @@
-"""Very many contacts are shared out: nobody is left out, and never are too many requests under way."""
+"""Very many contacts are shared out: nobody is left out, and never are too many requests under way.
+
+A no that was looked at while somebody helps is not overtaken by what the helper picked before.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,39 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
+import pytest
 from sqlalchemy import func, insert, select
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import connect, drain, lease, shards
 from tests.faults.processes import Parts, until
-from tests.house import Customer, db
+from tests.faults.stage import Stage, until_quiet
+from tests.faults.test_leases import Interleaved
+from tests.house import Customer, Host, db
+from tests.invariants import Promises
 
 MANY = 3000
+#: What somebody does meanwhile to the customer with this key and address.
+CHANGES: dict[str, Callable[[Promises, int, str], object]] = {
+    "a no": lambda promises, key, _: promises.change(key, wants_news=False),
+    "another name": lambda promises, key, _: promises.change(key, given_name="Grace"),
+    "another address": lambda promises, key, mail: promises.change(key, mail=f"new.{mail}"),
+    "deleted": lambda promises, key, _: promises.delete(key),
+    "a mate's no": lambda promises, _, mail: promises.change(
+        promises.add(mail, wants_news=None), wants_news=False
+    ),
+    "a no at Mailchimp": lambda promises, _, mail: _no_at_mailchimp(promises.host, mail),
+}
+_numbers = count()
+
+
+def _no_at_mailchimp(host: Host, mail: str) -> None:
+    if host.status(mail) is None:
+        host.sandbox.subscribe(host.list_id, mail)
+    host.sandbox.unsubscribe(host.list_id, mail)
 
 
 def _customers(parts: Parts, number: int) -> int:
@@ -80,3 +107,48 @@ def test_sixteen_workers_under_kills(parts: Parts) -> None:
     assert kills == 8
     assert together > 2
     assert sandbox.peak_connections <= at_once
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("known", [False, True])
+def test_whoever_holds_the_lease_absorbs_while_another_helps(
+    stage: Stage, change: str, known: bool
+) -> None:
+    """Before any transaction of the helper's."""
+    host = stage.host_for("sharing")
+    services = host.services
+    for turn in range(1, 100):
+        with Promises(host).from_now().watching() as promises:
+            mail = f"ada{next(_numbers)}@example.com"
+            ada = promises.add(mail, wants_news=True, named=True)
+            if known:
+                host.work()
+                promises.change(ada, given_name="Ada")
+            host.clock.turn(seconds=1)
+
+            def somebody_acts(
+                promises: Promises = promises, ada: int = ada, mail: str = mail
+            ) -> None:
+                CHANGES[change](promises, ada, mail)
+                host.sandbox.wait_for_rings(10)
+                for _ in range(2):
+                    drain.drain(services, 1, "first", budget_s=0.0)
+
+            with host.app.app_context():
+                drain.drain(services, 1, "first", budget_s=0.0)
+                _share_out(host)
+                with Interleaved(host, turn, somebody_acts) as interleaved:
+                    drain._help(services, 1, "helper", time.monotonic() + 30)
+            until_quiet(host)
+            promises.check()
+        if not interleaved.met:
+            break
+    assert turn > 6
+    stage.good()
+
+
+def _share_out(host: Host) -> None:
+    held = lease.take(host.services, 1, "first")
+    assert held is not None
+    shards.share_out(host.services, held)
+    lease.release(host.services, held)
