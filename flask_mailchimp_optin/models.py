@@ -92,9 +92,11 @@ def define(metadata: MetaData) -> Tables:
     for name, columns in makers.items():
         full = PREFIX + name
         known = metadata.tables.get(full)
-        # A contact that is gone never lends its id to another: somebody may be settling it just now.
-        once = {"sqlite_autoincrement": name == "contact"}
-        found[name] = known if known is not None else Table(full, metadata, *columns(), **once)
+        if known is None:
+            # A contact that is gone never lends its id to another: somebody may be settling it.
+            once = name == "contact"
+            known = Table(full, metadata, *columns(), sqlite_autoincrement=once)
+        found[name] = known
     return Tables(**found)
 
 
