@@ -28,7 +28,9 @@ from .transport import Transport
 
 #: 32 hexadecimal digits, a hyphen, the data centre. Nothing else may become part of a host name.
 _KEY = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
-_PAGE = 1000
+PAGE = 1000  # members that one call shows at most
+#: Where the next page begins: offsets shift while others write, so some rows are read twice.
+STEP = PAGE - 5
 LARGEST_BATCH = 500  # members in one call, says Mailchimp
 MEMBER_FIELDS = (
     "email_address,status,last_changed,timestamp_opt,unsubscribe_reason,web_id,merge_fields"
@@ -180,14 +182,12 @@ class Client:
         )
         found: list[Audience] = []
         while True:
-            page = self._get(
-                "lists", count=_PAGE, offset=len(found), fields=f"{fields},total_items"
-            )
+            page = self._get("lists", count=PAGE, offset=len(found), fields=f"{fields},total_items")
             rows = _rows(page, "lists", required=True)
             known = {audience.list_id for audience in found}
             fresh = {a.list_id: a for a in map(_audience, rows) if a.list_id not in known}
             found.extend(fresh.values())
-            if len(rows) < _PAGE or not fresh:
+            if len(rows) < PAGE or not fresh:
                 break
         if _total(page, found) > len(found):
             # A list that only seems to be gone would hand the master list to another one.
@@ -225,7 +225,7 @@ class Client:
         :param status: only these; archived members are shown only if they are asked for.
         """
         query: dict[str, Any] = {
-            "count": _PAGE,
+            "count": PAGE,
             "offset": offset,
             "fields": ",".join(f"members.{f}" for f in MEMBER_FIELDS.split(",")[:4])
             + ",total_items",
@@ -445,15 +445,13 @@ def _webhook(row: Mapping[str, Any]) -> Webhook:
 
 def is_whole(rows: Sequence[MemberRead], offset: int, total: int) -> bool:
     """Whether a page of members holds what it should: every row readable, and as many as it says."""
-    return all(row.status for row in rows) and len(rows) >= min(_PAGE, total - offset)
+    return all(row.status for row in rows) and len(rows) >= min(PAGE, total - offset)
 
 
 def pages(
     client: Client, list_id: str, since: datetime | None, *, status: str | None = None
 ) -> Iterator[list[MemberRead]]:
-    """All members changed since then, page after page; windows overlap by ten.
-
-    Offsets shift while others write, so the last rows of a page are read again with the next.
+    """All members changed since then, page after page; windows overlap by some rows.
 
     :param status: only these; archived members are shown only if they are asked for.
     :raises OutcomeUnknown: a page was not whole.
@@ -464,6 +462,6 @@ def pages(
         if not is_whole(rows, offset, total):
             raise OutcomeUnknown(CUT_OFF)
         yield rows
-        offset += _PAGE - 10
-        if len(rows) < _PAGE or offset >= total:
+        offset += STEP
+        if len(rows) < PAGE or offset >= total:
             return

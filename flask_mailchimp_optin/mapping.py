@@ -334,7 +334,7 @@ class BoundMapping:
         width = len(self.mapper.primary_key)
         return [
             self._of_row(row[:width], dict(zip(names, row, strict=True)))
-            for row in session.execute(narrow(select(*columns)))
+            for row in session.execute(narrow(select(*columns))).all()
         ]
 
     def _of_row(self, identity: Iterable[Any], values: Mapping[Any, Any]) -> Snapshot:

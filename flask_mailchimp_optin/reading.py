@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, and_, or_, select, update
 
 from . import contacts, memory, runs
-from .client import Client, MemberRead, is_whole
+from .client import PAGE, STEP, Client, MemberRead, is_whole
 from .consent import Status
 from .errors import NotFound
 from .lease import Lease
@@ -17,7 +17,6 @@ from .memory import Contact
 from .models import utc
 from .services import Services, Transaction
 
-_PAGE = 1000
 #: A daily reading starts this long before the last one began.
 _OVERLAP = timedelta(minutes=10)
 #: So often a daily reading is one of all members: who is gone for good is shown by no other, if its ring
@@ -54,12 +53,12 @@ def read(
         read = cursor["offset"] + len(rows)
         counts = {"members": run.members + (total if cursor["offset"] == 0 else 0)}
         counts["members_done"] = min(counts["members"], run.members_done + len(rows))
-        if len(rows) < _PAGE or read >= total:
+        if len(rows) < PAGE or read >= total:
             following = cursor | {"todo": cursor["todo"][1:], "offset": 0}
             if status == _LAST and since is None and not gone:
                 _doubt(tx, services, audience_id, datetime.fromisoformat(cursor["started"]))
         else:
-            following = cursor | {"offset": cursor["offset"] + _PAGE - 10}
+            following = cursor | {"offset": cursor["offset"] + STEP}
         runs.advance(tx, services, run, following, **counts)
 
     services.transact(work)

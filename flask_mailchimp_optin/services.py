@@ -44,7 +44,7 @@ class Transaction:
 
     def rows(self, statement: Any) -> list[Row[Any]]:
         """All rows of a query on our tables."""
-        return list(self.connection.execute(statement))
+        return list(self.connection.execute(statement).all())
 
     def row(self, statement: Any) -> Row[Any] | None:
         """The first row, or None."""

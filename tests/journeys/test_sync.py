@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, overviews, runs, signals
+from flask_mailchimp_optin import connect, drain, overviews, runs, signals, waiting
 from tests.house import Customer, Host, db
 
 
@@ -49,6 +49,21 @@ def test_a_large_sync_makes_several_calls_at_a_time_and_never_more_than_configur
     assert [m["status"] for m in members] == 2600 * ["subscribed"]
     (run,) = progress(host)
     assert (run.state, run.sent, run.failed) == ("done", 2600, 0)
+
+
+def test_whom_a_sync_has_made_a_member_is_not_read_again_by_the_next_worker(host: Host) -> None:
+    add_many(host, 2600, wants_news=True)
+    with host.app.app_context():
+        overview = connect.connect(host.services, "", host.sandbox.api_key)
+        settings = overviews.Settings(enabled=True, master_list=overview.lists[0].list_id)
+        connect.save_settings(host.services, "", settings)
+        drains = 0
+        while waiting.connections_with_work(host.services):
+            drain.drain(host.services, 1, f"worker {drains}", budget_s=0.0)
+            drains += 1
+    readings = [r for r in host.calls("GET", "/members") if r.query.get("status") != "archived"]
+    assert drains > 5
+    assert len(readings) == 1  # the sync's own
 
 
 def test_of_several_calls_at_a_time_each_answer_counts_for_its_own_members(host: Host) -> None:
