@@ -17,7 +17,7 @@ from .errors import ConfigError
 from .ledger import Decision, Facts, truncate_ip
 from .mapping import BoundMapping, CustomerMapping
 from .overviews import ListView
-from .services import Services
+from .services import Services, utc_now
 from .standing import CustomerState
 from .vault import Vault
 
@@ -79,7 +79,7 @@ class MailchimpOptin:
             facts=lambda: _facts(config),
             webhook_url=lambda token: _webhook_url(config, token),
             sender=app,
-            **({} if clock is None else {"clock": clock}),
+            clock=clock or utc_now,
         )
         here = state.State(
             services=services,

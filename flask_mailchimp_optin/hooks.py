@@ -6,6 +6,7 @@ address at once; the token before it stays good while the new one is on its way.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -24,10 +25,12 @@ from .errors import (
 )
 from .lease import Lease
 from .services import Services, Transaction
-from .vault import new_token, token_hash
+from .vault import CannotDecrypt, new_token, token_hash
+from .webhook import Door
 
 _EVERY = timedelta(hours=24)
 _SOON = timedelta(minutes=2)
+_DOORS = 1000  # that a process remembers
 NO_PUBLIC_URL = (
     "Without MAILCHIMP_OPTIN_PUBLIC_URL Mailchimp can't reach this site: changes there come in with "
     "the daily sync only."
@@ -200,6 +203,34 @@ def remove_all(services: Services, connection: Row[Any], client: Client) -> list
         except MailchimpError:
             left.append(row.name)
     return left
+
+
+def door(services: Services, token: str, *, anew: bool = False) -> Door | None:
+    """What is known of the address with this token; None if it is nobody's, or was not remembered.
+
+    :param anew: from the database; equal work for known and unknown tokens.
+    """
+    hashed = token_hash(token)
+    if not anew:
+        return services.doors.get(hashed)
+    with services.begin() as tx:
+        audience = by_token(tx, services, token)
+    if audience is None:
+        services.doors.pop(hashed, None)
+        return None
+    secrets: list[str] = []
+    with suppress(CannotDecrypt):
+        secrets = signing_secrets(services, audience)
+    if len(services.doors) > _DOORS:
+        services.doors.clear()
+    services.doors[hashed] = found = Door(
+        audience_id=audience.id,
+        list_id=audience.list_id,
+        hashed=hashed,
+        sealed=audience.sealed_secret,
+        secrets=tuple(secrets),
+    )
+    return found
 
 
 def by_token(tx: Transaction, services: Services, token: str) -> Row[Any] | None:

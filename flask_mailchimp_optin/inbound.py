@@ -8,30 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, or_, select, update
 
 from . import contacts, memory, outbox
 from .errors import ChangedMeanwhile
 from .lease import Lease
 from .ledger import Facts
+from .models import Tables
 from .services import FOLLOWING, Services, Transaction
-from .webhook import Ring
+from .webhook import Door, Ring
 
 _LIMIT = 1000
 IGNORED = "nobody here has this address"
 
 
-def record(
-    tx: Transaction, services: Services, audience_id: int, ring: Ring, verified: str
-) -> None:
-    """Store a ring. All that happens inside the webhook's request.
+def record(tx: Transaction, services: Services, door: Door, ring: Ring, verified: str) -> bool:
+    """Store a ring, if what is known of the address still holds; whether it did.
+
+    All that happens inside the webhook's request, and all in one statement.
 
     :raises IntegrityError: the very same ring is stored already; see :func:`ring_again`.
     """
     values = {
-        "audience_id": audience_id,
         "digest": ring.digest,
         "type": ring.type,
         "address": ring.address,
@@ -41,7 +42,24 @@ def record(
         "verified": verified,
         "outcome": None if ring.address or ring.new_address else "not about a person",
     }
-    tx.execute(insert(services.tables.webhook_event), [values])
+    known = {"b_id": door.audience_id, "b_hashed": door.hashed, "b_sealed": door.sealed}
+    statement = _recording(services.tables, tuple(values))
+    return tx.connection.execute(statement, values | known).rowcount > 0
+
+
+@lru_cache(maxsize=8)
+def _recording(tables: Tables, names: tuple[str, ...]) -> Any:
+    events, audiences = tables.webhook_event, tables.audience
+    hashed = bindparam("b_hashed", type_=audiences.c.token_hash.type)
+    sealed = bindparam("b_sealed", type_=audiences.c.sealed_secret.type)
+    values = [bindparam(name, type_=events.c[name].type) for name in names]
+    still = select(audiences.c.id, *values).where(
+        audiences.c.id == bindparam("b_id"),
+        or_(audiences.c.token_hash == hashed, audiences.c.token_hash_before == hashed),
+        audiences.c.sealed_secret.is_not_distinct_from(sealed),
+    )
+    made = insert(events).from_select(["audience_id", *names], still)
+    return made.execution_options(preserve_rowcount=True)  # without it, some drivers tell none
 
 
 def ring_again(services: Services, audience_id: int, ring: Ring) -> None:

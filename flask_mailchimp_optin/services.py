@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from .ledger import Facts
 from .mapping import BoundMapping
 from .models import Tables, utc
 from .vault import Vault
+from .webhook import Door
 
 T = TypeVar("T")
 logger = logging.getLogger("flask_mailchimp_optin")
@@ -33,6 +34,11 @@ logger = logging.getLogger("flask_mailchimp_optin")
 #: Set in ``session.info`` while a checkbox follows Mailchimp: capture must not send it back.
 FOLLOWING = "mailchimp_optin_following"
 _TRIES = 6
+
+
+def utc_now() -> datetime:
+    """Aware UTC now, by this machine's clock."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class Services:
     :param facts: who decides just now, if nobody says otherwise; for the ledger.
     :param webhook_url: the public address of the webhook for a token; None without a public address.
     :param sender: whom signals are sent from.
+    :param doors: the webhooks' addresses that this process remembers, by their token's hash.
     """
 
     config: Config
@@ -101,7 +108,8 @@ class Services:
     facts: Callable[[], Facts]
     webhook_url: Callable[[str], str | None]
     sender: Any
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = utc_now
+    doors: dict[str, Door] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """Aware UTC now."""

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
@@ -46,6 +46,24 @@ class Ring:
     new_address: str | None
     fired_at: datetime | None
     digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """What is known of a webhook's address: enough to verify a ring that comes there.
+
+    A process remembers it, so a ring is stored only where the audience still says the same.
+
+    :param hashed: the token's hash.
+    :param sealed: the signing secrets as they are stored; None for a webhook that doesn't sign.
+    :param secrets: newest first, two during rotation; none if they can't be decrypted.
+    """
+
+    audience_id: int
+    list_id: str
+    hashed: str
+    sealed: str | None = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 def signature_holds(header: str, body: bytes, secrets: Iterable[str], now: datetime) -> bool:

@@ -10,14 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from .. import hooks, inbound, state
 from ..services import Services
-from ..vault import CannotDecrypt
-from ..webhook import MAX_BODY, Malformed, Ring, parse, signature_holds
+from ..webhook import MAX_BODY, Door, Malformed, Ring, parse, signature_holds
 
 hook = Blueprint("mailchimp_optin_webhook", "flask_mailchimp_optin")
 
@@ -66,37 +64,46 @@ def ring(token: str) -> Response:
         # Some servers hand over no body that has no length; 200 would lose the ring.
         return _answer(411, "length required")
     services = state.current().services
+    remembered = hooks.door(services, token)
+    if remembered is not None:
+        _, told = _read(services, remembered, body)
+        if told is not None and _stored(services, remembered, *told):
+            return _answer(200, "ok")
+    door = hooks.door(services, token, anew=True)
+    answer, told = _read(services, door, body)
+    if door is None or told is None or _stored(services, door, *told):
+        return answer
+    return _answer(503, "try again later")  # the webhook was changed in this very moment
+
+
+def _stored(services: Services, door: Door, ring: Ring, verified: str) -> bool:
     try:
-        with services.begin() as tx:  # one transaction: rings come in thousands
-            audience = hooks.by_token(tx, services, token)
-            answer, told = _read(services, audience, body)
-            if audience is not None and told is not None:
-                inbound.record(tx, services, audience.id, *told)
+        with services.begin() as tx:  # one statement: rings come in thousands
+            stored = inbound.record(tx, services, door, ring, verified)
     except IntegrityError:
-        if audience is None or told is None:
-            raise
-        inbound.ring_again(services, audience.id, told[0])
-    if told is not None:
+        inbound.ring_again(services, door.audience_id, ring)
+        stored = True
+    if stored:
         services.wake()
-    return answer
+    return stored
 
 
 def _read(
-    services: Services, audience: Row[Any] | None, body: bytes
+    services: Services, door: Door | None, body: bytes
 ) -> tuple[Response, tuple[Ring, str] | None]:
     """The answer; and the ring with how it was verified, if it is one of this audience."""
-    if audience is None:
+    if door is None:
         return _answer(404, "not found"), None
     if not body:
         return _answer(200, "ok"), None  # some validators check with an empty POST
-    verified = _verified(services, audience, body)
+    verified = _verified(services, door, body)
     if verified is None:
         return _answer(404, "not found"), None
     try:
         ring = parse(body)
     except Malformed:
         return _answer(400, "not a Mailchimp webhook"), None
-    return _answer(200, "ok"), (ring, verified) if ring.list_id == audience.list_id else None
+    return _answer(200, "ok"), (ring, verified) if ring.list_id == door.list_id else None
 
 
 @hook.errorhandler(SQLAlchemyError)
@@ -104,13 +111,9 @@ def _database_is_away(_error: SQLAlchemyError) -> Response:
     return _answer(503, "try again later")
 
 
-def _verified(services: Services, audience: Row[Any], body: bytes) -> str | None:
+def _verified(services: Services, door: Door, body: bytes) -> str | None:
     """How a ring was verified; None if it wasn't. Where the hook signs, the token is not enough."""
-    if audience.sealed_secret is None:
+    if door.sealed is None:
         return "token"
-    try:
-        secrets = hooks.signing_secrets(services, audience)
-    except CannotDecrypt:
-        return None
     header = request.headers.get("X-Mailchimp-Signature", "")
-    return "signature" if signature_holds(header, body, secrets, services.now()) else None
+    return "signature" if signature_holds(header, body, door.secrets, services.now()) else None

@@ -40,15 +40,13 @@ def payload_trusted(patch: Patch) -> None:
     """The checkbox does what the webhook's body says."""
     record = inbound.record
 
-    def recorded(
-        tx: Transaction, services: Services, audience_id: int, ring: Any, verified: str
-    ) -> None:
+    def recorded(tx: Transaction, services: Services, door: Any, ring: Any, verified: str) -> bool:
         if ring.type in ("subscribe", "unsubscribe"):
             query = sa.select(Customer).where(Customer.mail == ring.address)
             for customer in db.session.scalars(query):
                 customer.wants_news = ring.type == "subscribe"
             db.session.commit()
-        record(tx, services, audience_id, ring, verified)
+        return record(tx, services, door, ring, verified)
 
     patch.setattr(inbound, "record", recorded)
 

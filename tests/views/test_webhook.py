@@ -297,6 +297,28 @@ def _statements(host: Host, act: Callable[[], object]) -> list[str]:
     return seen
 
 
+def test_what_a_process_remembers_of_the_address_counts_only_while_it_holds(door: Door) -> None:
+    services, table = door.host.services, door.host.services.tables.audience
+
+    def another_process_writes(**values: Any) -> None:
+        with door.host.app.app_context(), services.begin() as tx:
+            tx.execute(sa.update(table).values(**values))
+
+    rings = (door.form(type="profile", fired_at=f"2026-03-26 21:35:{n}") for n in range(10, 60))
+    assert door.post(next(rings)).status_code == 200
+    (audience,) = (row for row in door.host.rows("audience") if row.webhook_id)
+    sealed = services.vault.seal("another secret", f"webhook:{audience.id}")
+    another_process_writes(sealed_secret=sealed)
+    assert door.post(next(rings)).status_code == 404
+    body = next(rings)
+    assert door.post(body, door.signature(body, secret="another secret")).status_code == 200
+    another_process_writes(sealed_secret=None)  # it does not sign any more
+    assert door.post(next(rings), signed=False).status_code == 200
+    another_process_writes(token_hash="0" * 64, token_hash_before=None)
+    assert door.post(next(rings), signed=False).status_code == 404
+    assert len(door.events) == 3
+
+
 def test_known_and_unknown_addresses_get_the_same_answer_for_the_same_work(door: Door) -> None:
     door.host.add("ada@example.com", wants_news=True)
     door.host.work()
@@ -305,6 +327,7 @@ def test_known_and_unknown_addresses_get_the_same_answer_for_the_same_work(door:
     def ring(email: str) -> Callable[[], object]:
         return lambda: answers.append(door.post(door.form(data__email=email)))
 
+    assert door.post(door.form(type="profile")).status_code == 200  # from now on it is remembered
     emails = ("ada@example.com", "stranger@example.com", "no address")
     work = [_statements(door.host, ring(email)) for email in emails]
     assert {a.status_code for a in answers} == {200}
