@@ -51,35 +51,48 @@ def observe(
     """
     if not seen:
         return
+    captured = customers is None
     if customers is None:
         customers = services.mapping.snapshots(tx.session, seen)
     known = contacts.records(tx, services, list(seen))
-    look = _Look(tx, services, house, _erased(tx, services, house, seen, customers, known))
+    erased = _erased(tx, services, house, seen, customers, known)
+    look = _Look(tx, services, house, erased, captured=captured)
     earlier = _earlier_decisions(tx, services, [k for k in seen if k not in known])
     for key, what in seen.items():
         if key in customers:
             look.at(customers[key], what, known.get(key), earlier.get(key))
         else:
-            look.gone |= _pair(known.get(key))
-            look.leaves(known.get(key))
+            look.goes(known.get(key), what.at)
     look.touch_what_differs()
     look.remember()
     nos = _nos(tx, services, house, seen, known, look.audiences)
-    wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=look.gone)
+    gone = set(look.gone)
+    wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=gone)
     wants.settle(look.touched | set(nos), look.moves, nos)
     if house.on_delete == "delete":
-        erasures.remember(tx, services, house, {address for _, address in look.gone})
+        times = {address: at for (_, address), at in look.gone.items()}
+        erasures.remember(tx, services, house, times)
 
 
 class _Look:
     """What a look at some customers finds: our records of them, and the addresses it is about."""
 
     def __init__(
-        self, tx: Transaction, services: Services, house: House, erased: Mapping[str, datetime]
+        self,
+        tx: Transaction,
+        services: Services,
+        house: House,
+        erased: Mapping[str, datetime],
+        *,
+        captured: bool,
     ) -> None:
-        self.tx, self.services, self.house, self.erased = tx, services, house, erased
+        """
+        :param captured: a listener saw the customers change; else they are walked over.
+        """
+        self.tx, self.services, self.house = tx, services, house
+        self._erased, self._captured = dict(erased), captured
         self.touched: set[tuple[int, str]] = set()
-        self.gone: set[tuple[int, str]] = set()
+        self.gone: dict[tuple[int, str], datetime] = {}  # whose customer was deleted, and when
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
         self.audiences: dict[str, int | None] = {}  # of whom was never seen before
@@ -87,6 +100,11 @@ class _Look:
         self._changed: list[dict[str, Any]] = []
         self._same: list[int] = []
         self._settled: dict[tuple[int, str], bool | None] = {}
+
+    def goes(self, record: Row[Any] | None, at: datetime) -> None:
+        """The customer was deleted."""
+        self.gone |= dict.fromkeys(_pair(record), at)
+        self.leaves(record)
 
     def leaves(self, record: Row[Any] | None) -> None:
         """The customer is no longer this tenant's."""
@@ -110,11 +128,10 @@ class _Look:
             _hand_over(self.tx, self.services, snapshot, what)
             return
         if what.before is not None:
-            self.gone |= _pair(record)
-            self.leaves(record)
+            self.goes(record, what.at)
             record = earlier = None
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
-        values["erased_at"] = self._held_back(values)
+        values["erased_at"] = self._held_back(values, what.at)
         if record is not None and not _differs(record, values):
             self._same.append(record.id)
             if not what.decisions:
@@ -159,15 +176,25 @@ class _Look:
                     self.touched.add(pair)
         self.touched |= unknown
 
-    def _held_back(self, values: Mapping[str, Any]) -> datetime | None:
+    def _held_back(self, values: Mapping[str, Any], at: datetime) -> datetime | None:
         """Since when a yes is held back that nobody decided after the address was erased."""
-        erased_at = self.erased.get(values["address"])
+        erased_at = self._erased.get(values["address"])
         if erased_at is None or values["opt_in"] is not True:
             return None
-        if values["decided_at"] is None or values["decided_at"] <= erased_at:
+        # Whoever had the address when it was erased, only that nobody had looked yet, stays.
+        stays = self._captured and at < erased_at
+        if not stays and (values["decided_at"] is None or values["decided_at"] <= erased_at):
             return erased_at
-        erasures.forget(self.tx, self.services, self.house, values["address"])
+        self._let_go(values["address"])
         return None
+
+    def _let_go(self, address: str) -> None:
+        """Nobody's yes is held back any more at this address, in whichever list."""
+        del self._erased[address]
+        for values in (*self._fresh, *self._changed):
+            if values["address"] == address:
+                values["erased_at"] = None
+        self.touched |= erasures.forget(self.tx, self.services, self.house, address)
 
     def remember(self) -> None:
         """Write what was found."""

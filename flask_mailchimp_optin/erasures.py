@@ -7,9 +7,10 @@ Of use to whoever has the encryption keys and the address already, and to nobody
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from .contacts import chunks
 from .models import utc
@@ -17,17 +18,20 @@ from .services import Services, Transaction
 from .wants import House
 
 
-def remember(tx: Transaction, services: Services, house: House, addresses: set[str]) -> None:
-    """The customers of these addresses were just deleted; what nobody owns any more is erased."""
+def remember(
+    tx: Transaction, services: Services, house: House, addresses: Mapping[str, datetime]
+) -> None:
+    """The customers of these addresses were deleted then; what nobody owns any more is erased."""
     table, customers = services.tables.erasure, services.tables.customer
     mine = customers.c.connection_id == house.connection_id
+    left = set(addresses)
     for chunk in chunks(sorted(addresses)):
         owned = tx.rows(select(customers.c.address).where(mine, customers.c.address.in_(chunk)))
-        addresses = addresses - {row.address for row in owned}
-    for address in sorted(addresses):
+        left -= {row.address for row in owned}
+    for address in sorted(left):
         forget(tx, services, house, address)
         mark = _marks(services, house.tenant, address)[0]
-        values = {"tenant": house.tenant, "mark": mark, "erased_at": services.now()}
+        values = {"tenant": house.tenant, "mark": mark, "erased_at": addresses[address]}
         tx.execute(insert(table).values(**values))
 
 
@@ -44,13 +48,22 @@ def among(
     return found
 
 
-def forget(tx: Transaction, services: Services, house: House, address: str) -> None:
-    """Somebody decided anew for this address: nothing is held back any more."""
+def forget(tx: Transaction, services: Services, house: House, address: str) -> set[tuple[int, str]]:
+    """Somebody decided anew for this address: nothing is held back any more.
+
+    :returns: the (audience id, address) pairs at which something was.
+    """
     table, customers = services.tables.erasure, services.tables.customer
     marks = _marks(services, house.tenant, address)
     tx.execute(delete(table).where(table.c.tenant == house.tenant, table.c.mark.in_(marks)))
-    mine = (customers.c.connection_id == house.connection_id, customers.c.address == address)
-    tx.execute(update(customers).where(*mine).values(erased_at=None))
+    held = and_(
+        customers.c.connection_id == house.connection_id,
+        customers.c.address == address,
+        customers.c.erased_at.isnot(None),
+    )
+    rows = tx.rows(select(customers.c.audience_id).where(held))
+    tx.execute(update(customers).where(held).values(erased_at=None))
+    return {(row.audience_id, address) for row in rows if row.audience_id}
 
 
 def _marks(services: Services, tenant: str, address: str) -> list[str]:

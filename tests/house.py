@@ -128,6 +128,14 @@ class Host:
             values = {**now.__dict__, **settings}
             connect.save_settings(self.services, "", Settings(**values))
 
+    def another_list(self, name: str) -> str:
+        """A list that is made at Mailchimp, and stored; its id."""
+        list_id = self.sandbox.add_audience(name)
+        with self.app.app_context():
+            connect.refresh(self.services, "")
+            connect.store_lists(self.services, "")
+        return list_id
+
     def work(self) -> None:
         """Everything that is due, rings included, until nothing is due any more."""
         run_jobs(self.app)

@@ -112,6 +112,36 @@ def test_a_new_yes_of_who_shares_the_address_lifts_it_for_both(erased: Host) -> 
     assert (erased.state(ada), erased.state(bob)) == ("subscribed", "subscribed")
 
 
+def test_it_lifts_it_also_in_another_list_and_whoever_is_looked_at_first(erased: Host) -> None:
+    other = erased.another_list("Other")
+    ada = erased.add(ADA, wants_news=True, own_list=other)
+    erased.work()
+    assert erased.state(ada) == "erased"
+    erased.clock.turn(minutes=1)
+    with erased.app.app_context(), decided_by("ada", source="her account"):
+        db.session.add(Customer(mail=ADA, wants_news=True))
+        db.session.execute(sa.update(Customer).where(Customer.id == ada).values(given_name="Ada"))
+        db.session.commit()
+    erased.work()
+    assert (erased.status(ADA), erased.status(ADA, other)) == ("subscribed", "subscribed")
+
+
+def test_who_had_the_address_before_a_no_that_went_ahead_is_not_erased_with_it(
+    connected: Host,
+) -> None:
+    connected.settings(on_delete="delete")
+    other = connected.another_list("Other")
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    bob = connected.add(ADA, wants_news=True, own_list=other)
+    connected.clock.turn(seconds=5)
+    connected.change(ada, wants_news=False)  # goes ahead, with all else of hers
+    connected.delete(ada)
+    connected.work()
+    assert connected.state(bob) == "subscribed"
+    assert connected.status(ADA, other) == "subscribed"
+
+
 def test_who_signs_up_at_mailchimp_themselves_lifts_it(erased: Host) -> None:
     ada = imported(erased)
     erased.sandbox.subscribe(erased.list_id, ADA)

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask_mailchimp_optin import connect
 from tests.house import Customer, Host, db
 
 ADA = "ada@example.com"
 
 
-def _another_list(host: Host, name: str) -> str:
-    list_id = host.sandbox.add_audience(name)
-    with host.app.app_context():
-        connect.refresh(host.services, "")
-        connect.store_lists(host.services, "")
-    return list_id
-
-
 def _in_two_lists(host: Host) -> tuple[int, str, str]:
     """A customer whom another master list left in the first one; both lists."""
-    first, second = host.list_id, _another_list(host, "Second")
+    first, second = host.list_id, host.another_list("Second")
     ada = host.add(ADA, wants_news=True)
     host.work()
     host.settings(master_list=second)
@@ -72,7 +63,7 @@ def test_who_comes_back_while_they_are_archived_is_not_forgotten(connected: Host
 def test_who_is_deleted_from_one_list_and_stays_in_another_is_not_deleted_for_good(
     connected: Host,
 ) -> None:
-    vip = _another_list(connected, "VIP")
+    vip = connected.another_list("VIP")
     connected.settings(on_delete="delete")
     connected.add(ADA, wants_news=True)
     guest = connected.add(ADA, wants_news=True, own_list=vip)
@@ -84,7 +75,7 @@ def test_who_is_deleted_from_one_list_and_stays_in_another_is_not_deleted_for_go
 
 
 def test_a_no_in_one_list_leaves_the_yes_of_somebody_else_in_another(connected: Host) -> None:
-    vip = _another_list(connected, "VIP")
+    vip = connected.another_list("VIP")
     ada = connected.add(ADA, wants_news=True)
     guest = connected.add(ADA, wants_news=True, own_list=vip)
     connected.work()
@@ -135,7 +126,7 @@ def test_the_ledger_dates_a_persons_act_by_mailchimps_clock(connected: Host) -> 
 
 
 def test_a_no_of_somebody_new_in_a_list_of_their_own_is_no_no_for_others(connected: Host) -> None:
-    vip = _another_list(connected, "VIP")
+    vip = connected.another_list("VIP")
     member = connected.add(ADA, wants_news=False)
     guest = connected.add(ADA, wants_news=True, own_list=vip)
     with connected.app.app_context():  # before anybody has looked at them

@@ -351,12 +351,7 @@ def test_a_yes_past_the_listeners_stands_against_the_no_before_it(connected: Hos
 
 
 def test_customers_go_to_their_own_list_or_to_the_master_list(connected: Host) -> None:
-    vip = connected.sandbox.add_audience("VIP")
-    with connected.app.app_context():
-        from flask_mailchimp_optin import connect
-
-        connect.refresh(connected.services, "")
-        connect.store_lists(connected.services, "")
+    vip = connected.another_list("VIP")
     ada = connected.add("ada@example.com", wants_news=True, own_list=vip)
     connected.add("bob@example.com", wants_news=True)
     connected.work()
