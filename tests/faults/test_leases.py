@@ -224,10 +224,11 @@ def test_a_worker_stopped_between_writing_down_and_sending_sends_nothing_when_it
     ada = connected.add(wants_news=True)
     written_down = send._write_down
 
-    def then_stands_still(*args: Any) -> None:
-        written_down(*args)
+    def then_stands_still(*args: Any) -> Any:
+        verbs = written_down(*args)
         later = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600)
         monkeypatch.setattr(client, "time", later)
+        return verbs
 
     monkeypatch.setattr(send, "_write_down", then_stands_still)
     with connected.app.app_context():

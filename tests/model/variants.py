@@ -82,8 +82,8 @@ def acknowledged_before_sent(patch: Patch) -> None:
     """What is going to be sent counts as sent."""
     write_down = send._write_down
 
-    def written(here: Round, verbs: list[tuple[Any, Verb]]) -> None:
-        write_down(here, verbs)
+    def written(here: Round, verbs: list[tuple[Any, Verb]], **more: bool) -> list[Any]:
+        verbs = write_down(here, verbs, **more)
         for contact, verb in verbs:
             sent = memory.Contact(**vars(contact))
             memory.answered(sent)
@@ -92,6 +92,7 @@ def acknowledged_before_sent(patch: Patch) -> None:
             )
             memory.finish(sent, here.services.now())
             here.save([sent])
+        return verbs
 
     patch.setattr(send, "_write_down", written)
 
@@ -237,9 +238,10 @@ def a_no_waits_for_the_night(patch: Patch) -> None:
     def later(services: Services, *, daily: bool, **more: Any) -> Any:
         return never if daily else due(services, daily=daily, **more)
 
-    from flask_mailchimp_optin import drain
+    from flask_mailchimp_optin import waiting
 
-    patch.setattr(drain, "due", later)
+    patch.setattr(waiting, "due", later)
+    patch.setattr(settle, "due", later)
 
 
 def bulk_writes_unseen(patch: Patch) -> None:
@@ -254,7 +256,7 @@ def only_one_of_two(patch: Patch) -> None:
 
 def written_down_afterwards(patch: Patch) -> None:
     """The request is sent, and then written down."""
-    patch.setattr(send, "_write_down", lambda *_: None)
+    patch.setattr(send, "_write_down", lambda _here, verbs, **_: verbs)
 
 
 def deleted_with_their_no(patch: Patch) -> None:
