@@ -1,6 +1,6 @@
-"""How long a no takes from the commit to Mailchimp: a real worker process, idle, and a real Redis.
+"""How long a no or a new yes takes from the commit to Mailchimp: an idle worker, and a real Redis.
 
-The baseline is the two requests that it takes (read the member, unsubscribe them), made directly.
+The baseline is the two requests that it takes (read the member, write them), made directly.
 """
 
 from __future__ import annotations
@@ -18,32 +18,43 @@ from flask_mailchimp_optin.client import Client, Write
 from flask_mailchimp_optin.testing import MailchimpSandbox, connect, run_jobs
 
 from . import compared
-from .host import Customer, db, host, workers
+from .host import Customer, db, host, row, workers
 
-OPT_OUTS = 200
+_EACH = 200
 
 
 def measure(folder: Path, redis_url: str) -> list[dict[str, Any]]:
-    """The row of the table."""
+    """The rows of the table."""
     sandbox = MailchimpSandbox()
     database = os.environ.get("BENCH_DATABASE_URL") or f"sqlite:///{folder / 'latency'}.sqlite3"
-    with sandbox.serve() as url, host(database, redis_url, url, OPT_OUTS) as app:
+    with sandbox.serve() as url, host(database, redis_url, url, _EACH) as app:
         list_id = connect(app, sandbox)
         run_jobs(app)
         with workers(redis_url, 1):
-            times_s = [_one(app, sandbox, number) for number in range(OPT_OUTS)]
+            nos_s = [_one(app, sandbox, number, yes=False) for number in range(_EACH)]
+            yeses_s = [_one(app, sandbox, number, yes=True) for number in range(_EACH)]
         bare_s = _bare(sandbox, url, list_id)
+    return [
+        _row("no_to_mailchimp", nos_s, bare_s),
+        _row("save_to_mailchimp", yeses_s, bare_s),
+    ]
+
+
+def _row(name: str, times_s: list[float], bare_s: float) -> dict[str, Any]:
     median_s, p99_s = statistics.median(times_s), statistics.quantiles(times_s, n=100)[98]
     note = f"its two requests made directly; p99 {p99_s:.3f} s"
-    return [compared.row("no_to_mailchimp", "s", [(median_s, bare_s)], OPT_OUTS, note)]
+    return compared.row(name, "s", [(median_s, bare_s)], _EACH, note)
 
 
-def _one(app: Flask, sandbox: MailchimpSandbox, number: int) -> float:
-    """One opt-out: seconds from the end of the commit to Mailchimp's taking it up."""
+def _one(app: Flask, sandbox: MailchimpSandbox, number: int, *, yes: bool) -> float:
+    """One opt-out, or a new customer: seconds from the end of the commit to Mailchimp's taking it up."""
     before = len(sandbox.status_changes)
     with app.app_context():
-        customer: Any = db.session.get_one(Customer, number + 1)
-        customer.opt_in = False
+        if yes:
+            db.session.add(Customer(**row(_EACH + number)))
+        else:
+            customer: Any = db.session.get_one(Customer, number + 1)
+            customer.opt_in = False
         db.session.commit()
         committed_at = datetime.now(UTC)
     deadline = time.monotonic() + 30
@@ -53,7 +64,7 @@ def _one(app: Flask, sandbox: MailchimpSandbox, number: int) -> float:
         time.sleep(0.001)
     time.sleep(0.05)  # until the worker is idle again
     change = sandbox.status_changes[before]
-    assert change.new == "unsubscribed"
+    assert change.new == ("subscribed" if yes else "unsubscribed")
     return max(0.0, (change.moment - committed_at).total_seconds())
 
 
@@ -61,7 +72,7 @@ def _bare(sandbox: MailchimpSandbox, url: str, list_id: str) -> float:
     """The median of the two requests of an opt-out, without anything around them."""
     times_s = []
     with Client(sandbox.api_key, api_url=url) as client:
-        for number in range(OPT_OUTS):
+        for number in range(_EACH):
             address = f"bare{number}@example.com"
             sandbox.subscribe(list_id, address)
             begin = time.perf_counter()
