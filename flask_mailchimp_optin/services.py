@@ -116,12 +116,19 @@ class Services:
         return self.clock()
 
     @contextmanager
-    def begin(self) -> Iterator[Transaction]:
-        """A transaction of ours: commits at the end, rolls back on an error."""
+    def begin(self, *, of_one_row: bool = False) -> Iterator[Transaction]:
+        """A transaction of ours: commits at the end, rolls back on an error.
+
+        :param of_one_row: it is about a single row, so that a plan from long ago is as good as any.
+        """
         session = self.session_factory()
         try:
-            bind = {"mapper": self.mapping.mapper}
-            yield Transaction(session, session.connection(bind_arguments=bind))
+            connection = session.connection(bind_arguments={"mapper": self.mapping.mapper})
+            if connection.dialect.name == "postgresql" and not of_one_row:
+                # Statements that a driver has prepared keep the plan that was best when the tables were
+                # empty, until autovacuum comes by: all rows, for each five hundred of a first sync.
+                connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
+            yield Transaction(session, connection)
             session.commit()
         except BaseException:
             session.rollback()

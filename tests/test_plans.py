@@ -199,3 +199,13 @@ def _scans(connection: Connection, text: str, parameters: Any) -> list[str]:
         found = [row["table"] for row in rows if row["type"] in ("ALL", "index") and row["table"]]
     large = [name for name in found if name.startswith("mailchimp_optin_")]
     return [name for name in large if name.removeprefix("mailchimp_optin_") not in small]
+
+
+def test_no_plan_outlives_the_tables_that_it_was_made_for(connected: Host) -> None:
+    """Psycopg prepares a statement; PostgreSQL then keeps its plan, for empty tables as a rule."""
+    with connected.app.app_context(), connected.services.begin() as tx:
+        if tx.connection.dialect.name != "postgresql":
+            pytest.skip("PostgreSQL alone keeps plans: set TEST_DATABASE_URL")
+        assert tx.value(sa.text("SHOW plan_cache_mode")) == "force_custom_plan"
+    with connected.app.app_context(), connected.services.begin(of_one_row=True) as tx:
+        assert tx.value(sa.text("SHOW plan_cache_mode")) == "auto"  # also for the host's own

@@ -78,7 +78,7 @@ def ring(token: str) -> Response:
 
 def _stored(services: Services, door: Door, ring: Ring, verified: str) -> bool:
     try:
-        with services.begin() as tx:  # one statement: rings come in thousands
+        with services.begin(of_one_row=True) as tx:  # one statement: rings come in thousands
             stored = inbound.record(tx, services, door, ring, verified)
     except IntegrityError:
         inbound.ring_again(services, door.audience_id, ring)

@@ -71,6 +71,7 @@ def _holders(parts: Parts) -> set[int]:
     }
 
 
+@pytest.mark.timeout(300)  # sixteen interpreters begin at once
 def test_sixteen_workers_under_kills(parts: Parts) -> None:
     host, sandbox, dice = parts.host, parts.host.sandbox, random.Random(4)
     at_once = host.services.config.CONNECTIONS
