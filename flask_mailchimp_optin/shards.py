@@ -213,8 +213,10 @@ def _ask(
     for row in rows:
         if left[row.lease_owner] > 0:
             left[row.lease_owner] -= 1
-            beyond.append(row.id)
-    tx.execute(update(table).where(table.c.id.in_(beyond)).values(asked=True))
+            beyond.append(row)
+    ids = [row.id for row in beyond if not row.asked]
+    if ids:
+        tx.execute(update(table).where(table.c.id.in_(ids)).values(asked=True))
     return bool(beyond)
 
 
