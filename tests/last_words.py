@@ -180,6 +180,10 @@ class LastWords:
         self._mailchimp[place] = frozenset({(yes, at)})
         if not self.owners(place):
             self._alone.add(place)
+            if (
+                place in self._left
+            ):  # we may be about to unsubscribe them, for their customer has left
+                self._mailchimp[place] |= {(False, at)}
         for customer in self.customers.values():
             if customer.came_from == place:  # it may be said before their member has followed them
                 customer.words |= {(yes, at)}

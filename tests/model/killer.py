@@ -43,9 +43,9 @@ class Killer:
             return answer
 
         @contextmanager
-        def begun(self: Services) -> Iterator[Transaction]:
+        def begun(self: Services, **more: bool) -> Iterator[Transaction]:
             killer.point(counts=False)
-            with begin(self) as tx:
+            with begin(self, **more) as tx:
                 yield tx
                 killer.point()
             killer.point()

@@ -179,6 +179,8 @@ class World:
     def _heard(self) -> None:
         self.promises.observe()
         assert self.sandbox.wait_for_rings(10)
+        broken = [ring for ring in self.sandbox.rings if ring.attempts and not ring.status]
+        assert not broken, "a ring was not answered: the webhook itself is broken"
 
     def release(self, order: Any, seed: int) -> None:
         self.sandbox.release_rings(order, seed)
