@@ -181,10 +181,13 @@ def set_boxes(
     services: Services,
     owners: Sequence[Row[Any]],
     value: bool,
-    at: datetime,
+    at: datetime | None,
     facts: Facts,
 ) -> bool:
-    """Set the boxes of these customers through the host's model; False if one changed meanwhile."""
+    """Set the boxes of these customers through the host's model; False if one changed meanwhile.
+
+    :param at: the decision's time; None for a yes without one.
+    """
     if not owners:
         return True
     keys = [row.customer_key for row in owners]
@@ -206,7 +209,7 @@ def set_boxes(
     finally:
         del tx.session.info[FOLLOWING]
     _remember(tx, services, keys, value, at)
-    _record_unchanged(tx, services, unchanged, value, facts.at or at, facts)
+    _record_unchanged(tx, services, unchanged, value, facts.at or at or services.now(), facts)
     return True
 
 
@@ -230,7 +233,7 @@ def _written_past_us(
 
 
 def _remember(
-    tx: Transaction, services: Services, keys: list[str], value: bool, at: datetime
+    tx: Transaction, services: Services, keys: list[str], value: bool, at: datetime | None
 ) -> None:
     table = services.tables.customer
     values = {"opt_in": value, "decided_at": at, "erased_at": None}

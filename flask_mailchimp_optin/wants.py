@@ -148,8 +148,9 @@ class Wants:
             self._update(row, **values)
         if wanted is not None:
             others = [owner for owner in owners if owner.opt_in is not wanted]
-            when, facts = at or self.services.now(), Facts(source="shared address", at=at)
-            set_boxes(self.tx, self.services, others, wanted, when, facts)
+            facts = Facts(source="shared address", at=at)
+            # A yes without a time stays one, whomever it is shared with: it stands against no no.
+            set_boxes(self.tx, self.services, others, wanted, at, facts)
         if wanted is False and new_decision:
             self._withdrawn.append(row)
 

@@ -107,7 +107,7 @@ def test_states_of_many_cost_a_handful_of_queries(connected: Host) -> None:
         states = connected.mailchimp.states_of(customers)
     words = sorted(s.state for s in states.values())
     assert words == ["never_asked"] * 15 + ["subscribed"] * 15
-    assert len(queries) <= 6
+    assert len([query for query in queries if query.startswith("SELECT")]) <= 6
 
 
 def test_the_stored_lists_are_there_for_the_hosts_own_forms(connected: Host) -> None:

@@ -155,3 +155,19 @@ def test_nor_is_a_no_forgotten_there_if_they_are_gone_before_anybody_looks(conne
     connected.delete(ada)
     connected.work()
     assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("unsubscribed",)
+
+
+def test_a_yes_without_a_time_gets_none_by_being_shared(connected: Host) -> None:
+    bob = connected.add("bob@example.com", wants_news=True)
+    connected.change(bob, wants_news=False)
+    connected.clock.turn(seconds=5)
+    ada = connected.add(ADA, wants_news=True)  # nobody said when
+    mate = connected.add(ADA, wants_news=False)  # never asked
+    connected.work()
+    assert connected.box(mate) is True
+    connected.change(
+        bob, mail=ADA
+    )  # with an older no, which a yes of unknown time does not outlive
+    connected.work()
+    assert [connected.box(key) for key in (ada, mate, bob)] == [False, False, False]
+    assert connected.status(ADA) == "unsubscribed"
