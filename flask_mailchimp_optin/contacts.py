@@ -113,35 +113,38 @@ def lock(tx: Transaction, services: Services, rows: Iterable[Contact]) -> None:
 
     :raises ChangedMeanwhile: Mailchimp's word was followed since they were read.
     """
-    table = services.tables.contact
-    names = ("version", "wanted", "wanted_at")
-    requests = ("agreed", "open_verb", "late", "profile")
-    columns = [table.c[name] for name in ("id", *names, *requests)]
     by_id = {row.id: row for row in rows}
-    for chunk in chunks(list(by_id)):
-        query = select(*columns).where(table.c.id.in_(chunk)).with_for_update()
-        found = {now.id: now for now in tx.rows(query)}
-        for id_ in chunk:
-            row, now = by_id[id_], found.get(id_)
-            if now is None or (now.version, now.wanted, utc(now.wanted_at)) != (
-                row.version,
-                row.wanted,
-                row.wanted_at,
-            ):
-                raise ChangedMeanwhile("A contact changed while its customers were looked at.")
-            row.agreed, row.open_verb, row.profile = now.agreed, now.open_verb, now.profile
-            row.late = late_read(now.late)
+    said = ("version", "wanted", "wanted_at")
+    found = _locked(tx, services, by_id, *said, "agreed", "open_verb", "late", "profile")
+    for id_, row in by_id.items():
+        now = found.get(id_)
+        if now is None or (now.version, now.wanted, utc(now.wanted_at)) != (
+            row.version,
+            row.wanted,
+            row.wanted_at,
+        ):
+            raise ChangedMeanwhile("A contact changed while its customers were looked at.")
+        row.agreed, row.open_verb, row.profile = now.agreed, now.open_verb, now.profile
+        row.late = late_read(now.late)
 
 
 def unmoved(tx: Transaction, services: Services, rows: list[Contact]) -> list[Contact]:
     """Those that nothing has happened to on the host's side; nothing will, until the end."""
+    found = _locked(tx, services, [row.id for row in rows], "version")
+    return [row for row in rows if row.id in found and found[row.id].version == row.version]
+
+
+def _locked(
+    tx: Transaction, services: Services, ids: Iterable[int], *names: str
+) -> dict[int, Row[Any]]:
+    """These columns of contacts as they are now, by id; nobody else writes to them until the end."""
     table = services.tables.contact
-    columns = (table.c.id, table.c.version)
-    versions: dict[int, int] = {}
-    for chunk in chunks([row.id for row in rows]):
+    columns = [table.c[name] for name in ("id", *names)]
+    found: dict[int, Row[Any]] = {}
+    for chunk in chunks(list(ids)):
         query = select(*columns).where(table.c.id.in_(chunk)).with_for_update()
-        versions |= {now.id: now.version for now in tx.rows(query)}
-    return [row for row in rows if versions.get(row.id) == row.version]
+        found |= {now.id: now for now in tx.rows(query)}
+    return found
 
 
 def owners(

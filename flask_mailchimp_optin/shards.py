@@ -129,6 +129,7 @@ def turn(
     """
     table = services.tables.shard
     fences = dict(mine.fences) if mine is not None else {}
+    seconds = 2 * services.config.TIMEOUT_S
 
     def work(tx: Transaction) -> Shards | None:
         of = _number(tx, services, connection_id)
@@ -155,7 +156,7 @@ def turn(
         if not given:
             free = [row.number for row in rows if row not in ours and not _is_live(row, now)]
             wanted = free[: max(0, part - len(kept))]
-            until = now + timedelta(seconds=2 * services.config.TIMEOUT_S)
+            until = now + timedelta(seconds=seconds)
             kept |= _take(tx, services, connection_id, owner, wanted, now, until)
         if not kept and not given and not _ask(tx, services, rows, others, part):
             return None
@@ -164,7 +165,7 @@ def turn(
             owner=owner,
             fences=kept,
             of=of,
-            seconds=2 * services.config.TIMEOUT_S,
+            seconds=seconds,
             taken_at=now,
             taken_monotonic=time.monotonic(),
         )

@@ -180,9 +180,8 @@ class LastWords:
         self._mailchimp[place] = frozenset({(yes, at)})
         if not self.owners(place):
             self._alone.add(place)
-            if (
-                place in self._left
-            ):  # we may be about to unsubscribe them, for their customer has left
+            # We may be about to unsubscribe them, because their customer has left.
+            if place in self._left:
                 self._mailchimp[place] |= {(False, at)}
         for customer in self.customers.values():
             if customer.came_from == place:  # it may be said before their member has followed them
