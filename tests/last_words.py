@@ -83,6 +83,7 @@ class LastWords:
             return
         if before is None or key not in self.customers:
             # Databases may give a number a second time: that is another customer.
+            self._forget_number(key)
             self.customers[key] = _Customer(place=None)
             self._arrive(key, after.place)
             self.customers[key].said_at = after.place
@@ -104,6 +105,12 @@ class LastWords:
         if after.box is not None and after.box is not before.box:
             self._say(key, after.box, at, raw=raw, unseen=unseen)
 
+    def _forget_number(self, key: int) -> None:
+        """What its last owner said stays where they said it, and nobody adds to it."""
+        for of in self._left.values():
+            if key in of:
+                of[min(0, *of) - 1] = of.pop(key)
+
     def _say(self, key: int, yes: bool, at: datetime, *, raw: bool, unseen: bool) -> None:
         customer = self.customers[key]
         customer.said_at = customer.place
@@ -112,9 +119,10 @@ class LastWords:
         for place, of in self._left.items():
             # A no also reaches the lists that they were left in when they got another one, unless a
             # yes comes before anybody looked, they had nothing to say there (so that nobody may know
-            # of them), or they were there on their own account since.
+            # of them), they were there on their own account since, or nobody can tell which address
+            # they had when they said it.
             if key in of and customer.place is not None and place[1] == customer.place[1]:
-                certain = not yes and None not in of[key] and place not in self._alone
+                certain = not (yes or raw or None in of[key] or place in self._alone)
                 of[key] = frozenset({(yes, at)}) if certain else of[key] | {(yes, at)}
                 # If nobody looked in between, it was said by who had the address there, too.
                 for mate in () if yes else self.owners(place):
@@ -165,6 +173,11 @@ class LastWords:
         if not self.owners(place):
             # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.
             self._mailchimp[place] = self._mailchimp.get(place, SILENT) | {(False, at)}
+        if all(other.place is None or other.place[1] != place[1] for other in self.customers.values()):
+            # The same of the lists where the customers of this address were left.
+            for left in self._left:
+                if left[1] == place[1]:
+                    self._mailchimp[left] = self._mailchimp.get(left, SILENT) | {(False, at)}
 
     def _arrive(self, key: int, place: Place | None) -> None:
         self.customers[key].place = place
