@@ -118,7 +118,9 @@ class Wants:
         for pair, row in rows.items():
             if pair in owners:
                 self._want(row, decided[pair], owners[pair], followed.get(pair))
-            elif pair not in left_behind:  # those are settled together with the new address
+            elif pair in left_behind:  # it is settled together with the new address
+                self._leaves_elsewhere(row)
+            else:
                 self._orphan(row, said_no=pair in nos)
         contacts.add(self.tx, self.services, list(new.values()))
         self.tx.update_each(self.services.tables.contact, self._changed)
@@ -196,7 +198,7 @@ class Wants:
         )
 
     def _leave_elsewhere(self, row: memory.Contact, policy: str) -> None:
-        """Whoever was deleted leaves those lists, too."""
+        """Whoever was deleted, or has another address, leaves those lists, too."""
         table = self.services.tables.contact
         due = [(table.c.due_at, self.services.now())] if self.release == ALL else []
         self._elsewhere(row, (table.c.orphan, policy), (table.c.version, table.c.version + 1), *due)
@@ -234,7 +236,9 @@ class Wants:
         said_no = said_no or (row.wanted is False and row.moved)
         if said_no:
             self._withdrawn.append(row)
-        elif row.pair in self.gone and policy != "leave":
+        elif row.pair not in self.gone:
+            self._leaves_elsewhere(row)
+        elif policy != "leave":
             self._left.append((row, policy))
         if policy == "leave" and said_no:
             policy = "unsubscribe"
@@ -245,20 +249,23 @@ class Wants:
         due = {"due_at": self.services.now()} if self.release == ALL else {}
         self._update(row, orphan=policy, version=row.version + 1, attempts=0, refusal=None, **due)
 
+    def _leaves_elsewhere(self, row: memory.Contact) -> None:
+        """A list left behind under an address that is nobody's any more: no later no would reach it."""
+        if not self._is_owned(row.address):
+            self._left.append((row, "unsubscribe"))
+
     def _policy(self, row: memory.Contact) -> str:
         """The deletion policy for who was deleted; out of the list for who has another one now."""
         if row.pair not in self.gone:
             return row.orphan or "unsubscribe"
+        return "unsubscribe" if self._is_owned(row.address) else self.house.on_delete
+
+    def _is_owned(self, address: str) -> bool:
+        """Whether a customer has this address, in whichever list."""
         table = self.services.tables.customer
-        elsewhere = self.tx.value(
-            select(table.c.id)
-            .where(
-                table.c.connection_id == self.house.connection_id,
-                table.c.address == row.address,
-            )
-            .limit(1)
-        )
-        return "unsubscribe" if elsewhere is not None else self.house.on_delete
+        mine = table.c.connection_id == self.house.connection_id
+        owner = select(table.c.id).where(mine, table.c.address == address).limit(1)
+        return self.tx.value(owner) is not None
 
 
 def _can_move(

@@ -109,7 +109,8 @@ class LastWords:
         """What its last owner said stays where they said it, and nobody adds to it."""
         for of in self._left.values():
             if key in of:
-                of[min(0, *of) - 1] = of.pop(key)
+                unused = min(-1, *of) - 1
+                of[unused] = of.pop(key)
 
     def _say(self, key: int, yes: bool, at: datetime, *, raw: bool, unseen: bool) -> None:
         customer = self.customers[key]
@@ -173,7 +174,9 @@ class LastWords:
         if not self.owners(place):
             # We may unsubscribe a member whom nobody owns: that stands against a yes without a time.
             self._mailchimp[place] = self._mailchimp.get(place, SILENT) | {(False, at)}
-        if all(other.place is None or other.place[1] != place[1] for other in self.customers.values()):
+        if all(
+            other.place is None or other.place[1] != place[1] for other in self.customers.values()
+        ):
             # The same of the lists where the customers of this address were left.
             for left in self._left:
                 if left[1] == place[1]:

@@ -148,6 +148,30 @@ def test_who_is_deleted_leaves_the_list_too_that_was_the_master_list_before(
     assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("unsubscribed",)
 
 
+def test_who_takes_another_address_leaves_the_list_too_that_was_the_master_list_before(
+    connected: Host,
+) -> None:
+    ada, first, second = _in_two_lists(connected)
+    connected.change(ada, mail="new@example.com")
+    connected.work()
+    # Where they are is kept. The list left behind would be out of reach for their next no.
+    assert connected.status("new@example.com", second) == "subscribed"
+    assert connected.status(ADA, first) == "unsubscribed"
+    assert connected.status("new@example.com", first) is None
+
+
+def test_but_not_while_the_address_is_somebody_elses_as_well(connected: Host) -> None:
+    mate = connected.add(ADA, wants_news=True)
+    ada, first, second = _in_two_lists(connected)
+    connected.change(ada, mail="new@example.com")
+    connected.work()
+    assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("subscribed",)
+    connected.change(mate, wants_news=False)
+    connected.work()
+    assert (connected.status(ADA, first), connected.status(ADA, second)) == 2 * ("unsubscribed",)
+    assert (connected.box(ada), connected.status("new@example.com", second)) == (True, "subscribed")
+
+
 def test_nor_is_a_no_forgotten_there_if_they_are_gone_before_anybody_looks(connected: Host) -> None:
     connected.settings(on_delete="leave")
     ada, first, second = _in_two_lists(connected)
