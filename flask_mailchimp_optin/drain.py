@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -37,7 +37,7 @@ from .vault import CannotDecrypt
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
-#: Contacts that were due at once: where there were so many, the next ones are shared out.
+#: Contacts that are due at once: where there are so many, they are shared out.
 SHARED_FROM = 2 * LARGEST_BATCH
 _WAIT_S = 0.05  # between two looks whether others are through
 _LONG = timedelta(seconds=60)  # what can't be shared out waits for no more than that
@@ -88,7 +88,7 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
             )
             pieces += more
             if may_send:
-                holder = holder or _Holder(services, lease, services.client(connection))
+                holder = holder or _Holder(services, lease, services.client(connection), deadline)
                 # While there is more to absorb, only a no goes out: it goes ahead of everything.
                 spoken = holder.speak(connection, only_nos=more)
                 pieces += spoken
@@ -106,8 +106,9 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
 class _Holder:
     """Whoever holds a connection's lease, and what it says to Mailchimp: alone, or among others."""
 
-    def __init__(self, services: Services, lease: Lease, client: Client) -> None:
+    def __init__(self, services: Services, lease: Lease, client: Client, deadline: float) -> None:
         self._services, self._lease, self._client = services, lease, client
+        self._deadline = deadline
         self._recent = Recent(client, services.now)
         self._shards: Shards | None = None
         self._alone = False  # nobody helps any more
@@ -137,10 +138,10 @@ class _Holder:
         # A list's webhook comes before its first member: what people answer there must be heard.
         if connection.enabled and hooks.check(services, lease, connection, client):
             return True
-        settled = self._settle(lease, connection)
-        if settled >= SHARED_FROM and lease.at_a_time > 1:
+        if lease.at_a_time > 1 and _is_much(services, connection):
             shards.share_out(services, lease)
-        if settled:
+            return True
+        if self._settle(lease, connection):
             return True
         return connection.enabled and (
             reconcile.step(services, lease, connection, client)
@@ -169,8 +170,9 @@ class _Holder:
         self, lease: Lease | Shards, connection: Row[Any], *, only_nos: bool = False
     ) -> int:
         condition = _due(self._services, connection, lease, only_nos=only_nos)
+        goes_on = _goes_on(self._services, connection, self._deadline)
         return settle.settle(
-            self._services, lease, connection, self._client, self._recent, condition
+            self._services, lease, connection, self._client, self._recent, condition, goes_on
         )
 
 
@@ -184,6 +186,29 @@ def _due(services: Services, connection: Row[Any], lease: Lease | Shards, *, onl
     if isinstance(lease, Lease):
         return turn
     return and_(turn, lease.theirs(services), settle.is_plain(services))
+
+
+def _is_much(services: Services, connection: Row[Any]) -> bool:
+    """Whether so many contacts are due that others should help, and they can."""
+    table = services.tables.contact
+    with services.begin() as tx:
+        if _needs_one(tx, services, connection):
+            return False
+        here = and_(table.c.connection_id == connection.id, settle.is_plain(services))
+        query = select(table.c.id).where(here, waiting.condition(tx, services, connection))
+        return tx.value(query.limit(1).offset(SHARED_FROM - 1)) is not None
+
+
+def _goes_on(services: Services, connection: Row[Any], deadline: float) -> Callable[[], bool]:
+    """Whether a round may take longer: there is time, and nothing else has turned up."""
+
+    def goes_on() -> bool:
+        if time.monotonic() >= deadline:
+            return False
+        with services.begin() as tx:
+            return not waiting.turned_up(tx, services, connection)
+
+    return goes_on
 
 
 def _needs_one(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
@@ -222,7 +247,10 @@ def _help(services: Services, connection_id: int, owner: str, deadline: float) -
             settled = 0
             with _trouble(services, mine):
                 condition = _due(services, connection, mine, only_nos=False)
-                settled = settle.settle(services, mine, connection, client, recent, condition)
+                goes_on = _goes_on(services, connection, deadline)
+                settled = settle.settle(
+                    services, mine, connection, client, recent, condition, goes_on
+                )
             if not settled:
                 return False
         return True

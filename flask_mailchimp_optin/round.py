@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from blinker import NamedSignal
@@ -72,20 +73,38 @@ class Round:
                 self.snapshots[first[key]] = snapshot
             return keys
 
-        self.keys = self.services.transact(work)
+        self.keys |= self.services.transact(work)
 
-    def at_once(self, call: Callable[[T], A], given: list[T]) -> Iterator[tuple[T, A]]:
+    def at_once(self, call: Callable[[T], A], given: Iterable[T]) -> Iterator[tuple[T, A]]:
         """Calls in threads, as many at a time as Mailchimp may be asked; each with what it returned.
 
-        In the order of their answers: one is worked on while others are under way.
+        In the order of their answers. While calls are under way, the next one is made ready and what
+        was answered is worked on; if making ready fails, the answers of the others are not lost.
         """
-        if len(given) <= 1:  # a thread would only cost
-            yield from ((one, call(one)) for one in given)
+        ready, trouble = iter(given), None
+        first = list(islice(ready, 2))
+        if len(first) <= 1:  # a thread would only cost
+            yield from ((one, call(one)) for one in first)
             return
+        ready = chain(first, ready)
         with ThreadPoolExecutor(self.lease.at_a_time) as pool:
-            calls = {pool.submit(call, one): one for one in given}
-            for done in as_completed(calls):
-                yield calls[done], done.result()
+            calls: dict[Future[A], T] = {}
+            goes_on = True
+            while calls or goes_on:
+                while goes_on and len(calls) <= self.lease.at_a_time:
+                    try:
+                        one = next(ready)
+                    except StopIteration:
+                        goes_on = False
+                    except Exception as error:
+                        goes_on, trouble = False, error
+                    else:
+                        calls[pool.submit(call, one)] = one
+                done = next(iter(wait(calls, return_when=FIRST_COMPLETED).done), None)
+                if done is not None:
+                    yield calls.pop(done), done.result()
+        if trouble is not None:
+            raise trouble
 
     def members(self, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
         """The members as they are now, read one by one, a few at a time; None for no member."""

@@ -6,6 +6,7 @@ none is looked into, and only what concerns the whole connection is raised.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,12 +29,23 @@ ALONE_AFTER = 3
 _PARK_AFTER = 8  # attempts, before a person has to look
 
 
-def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
-    """UPSERT and REMOVE: up to 500 in one call, and several calls at a time."""
-    verbs = _write_down(here, here.not_overtaken(verbs))
-    parts = _parts(verbs)
+def together(
+    here: Round, ready: Iterable[list[tuple[Contact, Verb]]], goes_on: Callable[[], bool]
+) -> None:
+    """UPSERT and REMOVE: up to 500 in one call, and several calls at a time.
+
+    :param goes_on: whether there may be more calls than go out at once.
+    """
     stopped: MailchimpError | None = None
-    for part, answer in here.at_once(lambda part: _post(here, part), parts):
+
+    def written_down() -> Iterator[list[tuple[Contact, Verb]]]:
+        for number, part in enumerate(_parts(ready)):
+            if stopped is not None or (number >= here.lease.at_a_time and not goes_on()):
+                return
+            if part := _write_down(here, here.not_overtaken(part)):
+                yield part
+
+    for part, answer in here.at_once(lambda part: _post(here, part), written_down()):
         sent = [contact for contact, _ in part]
         try:
             whole = _finished(here, part, answer)
@@ -51,11 +63,19 @@ def together(here: Round, verbs: list[tuple[Contact, Verb]]) -> None:
         raise stopped
 
 
-def _parts(verbs: list[tuple[Contact, Verb]]) -> list[list[tuple[Contact, Verb]]]:
+def _parts(
+    ready: Iterable[list[tuple[Contact, Verb]]],
+) -> Iterator[list[tuple[Contact, Verb]]]:
     """Calls of up to 500, of newcomers or of members: who became one meanwhile is not written over."""
-    new = [(contact, verb) for contact, verb in verbs if _is_newcomer(contact, verb)]
-    known = [(contact, verb) for contact, verb in verbs if not _is_newcomer(contact, verb)]
-    return [part for some in (new, known) for part in contacts.chunks(some, LARGEST_BATCH)]
+    waiting: dict[bool, list[tuple[Contact, Verb]]] = {True: [], False: []}
+    for some in ready:
+        for contact, verb in some:
+            waiting[_is_newcomer(contact, verb)].append((contact, verb))
+        for kind, those in waiting.items():
+            if len(those) >= LARGEST_BATCH:
+                yield those[:LARGEST_BATCH]
+                waiting[kind] = those[LARGEST_BATCH:]
+    yield from (those for those in waiting.values() if those)
 
 
 def _is_newcomer(contact: Contact, verb: Verb) -> bool:

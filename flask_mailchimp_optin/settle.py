@@ -1,18 +1,19 @@
 """Both journeys meet: contacts that are due are read, decided on, told to Mailchimp and remembered.
 
-Some thousand contacts of one audience at a time. What is going to be sent is written down and committed
-first; no transaction is open while Mailchimp is spoken to; an answer acknowledges exactly the version
-it was about.
+Some thousand contacts of one audience at a time, the next call's made ready while others are under way.
+What is going to be sent is written down and committed first; no transaction is open while Mailchimp is
+spoken to; an answer acknowledges exactly the version it was about.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row, and_, false, or_, select
 
-from . import leave, memory, send, verdicts
+from . import contacts, leave, memory, send, verdicts
 from .client import LARGEST_BATCH, Client, MemberRead
 from .consent import Agreed, Status, Verb
 from .errors import OutcomeUnknown, TryLater
@@ -24,7 +25,9 @@ from .services import Services, Transaction
 from .shards import Shards
 
 _SINGLE_READS = 20  # above this many, one paged reading of what changed is cheaper
+_DEEP = 4  # calls one after the other that a round may take, unless something else turns up
 _MARGIN = timedelta(seconds=120)
+_ALONE = (Verb.ASK, Verb.REJOIN)  # of one person at a time
 
 
 def due(services: Services, *, enabled: bool, daily: bool, run_id: int | None) -> Any:
@@ -60,19 +63,21 @@ def settle(
     client: Client,
     recent: Recent,
     condition: Any,
+    goes_on: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Settle due contacts of one audience, as many as go out at once; how many.
+    """Settle due contacts of one audience, as many as go out at once and some more; how many.
 
     :param condition: from :func:`due`.
+    :param goes_on: whether nothing more urgent has turned up; else the rest stays due.
     :raises MailchimpError: about the connection as a whole; single members' troubles stay here.
     """
-    most = LARGEST_BATCH * lease.at_a_time
+    most = _DEEP * LARGEST_BATCH * lease.at_a_time
     with services.begin() as tx:
         audience, picked = _pick(tx, services, connection.id, condition, most)
     if audience is None:
         return 0
     try:
-        _run(Round(services, lease, connection, client, recent, audience), picked)
+        _run(Round(services, lease, connection, client, recent, audience), picked, goes_on)
     finally:
         client.until = None
     return len(picked)
@@ -102,30 +107,45 @@ def _pick(
     return audience, [Contact.of(row) for row in tx.rows(company.limit(most))]
 
 
-def _run(here: Round, picked: list[Contact]) -> None:
+def _run(here: Round, picked: list[Contact], goes_on: Callable[[], bool]) -> None:
     for contact in picked:
         memory.adopt(contact, here.services.now())
     old = {c.moved_from for c in picked}
     picked = [c for c in picked if not c.moved_from or leave.move(here, c)]
     # What a move made of the old address's contact is not overwritten: it is due on its own.
     picked = [c for c in picked if c.address not in old]
-    here.load(picked)
-    for contact in (c for c in picked if c.orphan):
+    orphans = [c for c in picked if c.orphan]
+    here.load(orphans)
+    for contact in orphans:
         leave.part(here, contact)
     owned = [c for c in picked if not c.orphan]
-    reads = _read(here, owned)
-    looked = [c for c in owned if c.pair in reads or _is_new(c)]  # the others could not be read
-    for contact in looked:
-        if contact.pair in reads:
-            verdicts.take(here, contact, memory.member_of(reads[contact.pair]))
-        else:
-            verdicts.without_reading(here, contact)
-    to_send = {contact.id for contact, _ in here.verbs}
-    here.save([c for c in looked if c.id not in to_send])
-    send.together(here, [v for v in here.verbs if v[1] in (Verb.UPSERT, Verb.REMOVE)])
-    for contact, verb in [v for v in here.verbs if v[1] in (Verb.ASK, Verb.REJOIN)]:
+    send.together(here, _ready(here, owned, _read(here, owned)), goes_on)
+    for contact, verb in [v for v in here.verbs if v[1] in _ALONE]:
         send.alone(here, contact, verb)
     here.tell()
+
+
+def _ready(
+    here: Round, owned: list[Contact], reads: Mapping[tuple[int, str], MemberRead | None]
+) -> Iterator[list[tuple[Contact, Verb]]]:
+    """What can be told together, as many contacts at a time as one call takes."""
+    for some in contacts.chunks(owned, LARGEST_BATCH):
+        here.load(some)
+        before, here.verbs = here.verbs, []
+        looked = []
+        for contact in some:
+            if contact.pair in reads:
+                verdicts.take(here, contact, memory.member_of(reads[contact.pair]))
+            elif _needs_no_reading(contact):
+                verdicts.without_reading(here, contact)
+            else:
+                continue  # it could not be read
+            looked.append(contact)
+        found, here.verbs = here.verbs, before
+        to_send = {contact.id for contact, _ in found}
+        here.save([c for c in looked if c.id not in to_send])
+        here.verbs += [v for v in found if v[1] in _ALONE]
+        yield [v for v in found if v[1] not in _ALONE]
 
 
 def _read(here: Round, owned: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
@@ -143,6 +163,11 @@ def _read(here: Round, owned: list[Contact]) -> dict[tuple[int, str], MemberRead
     told = {c.pair for c in known + new}
     found = here.members([c for c in owned if c.pair not in told])
     return found | (_changed(here, known, new) if told else {})
+
+
+def _needs_no_reading(contact: Contact) -> bool:
+    """A yes that makes whoever is none a member, and is refused of whoever is one."""
+    return _is_new(contact) or (_is_newcomer(contact) and contact.moved)
 
 
 def _is_new(contact: Contact) -> bool:
@@ -175,7 +200,9 @@ def _changed(
         # Reading from long ago may fail again and again: each on its own then.
         return here.members(everybody)
     here.read_at = min(here.read_at, reading.at)
-    found: dict[tuple[int, str], MemberRead | None] = {c.pair: _as_seen(c) for c in known}
+    found: dict[tuple[int, str], MemberRead | None] = {
+        c.pair: _as_seen(c) for c in known if not _needs_no_reading(c)
+    }
     for contact in everybody:
         if contact.address in reading.members:
             found[contact.pair] = reading.members[contact.address]

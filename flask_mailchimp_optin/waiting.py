@@ -78,9 +78,7 @@ def _is_daily_due(services: Services, connection: Row[Any]) -> bool:
 
 
 def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    if outbox.waits(tx, services, connection.tenant):
-        return True
-    if waiting_rings(tx, services, connection.id):
+    if _said(tx, services, connection):
         return True
     if not may_send(tx, services, connection):
         return False
@@ -92,6 +90,24 @@ def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool
     return _is_daily_due(services, connection) or (
         connection.enabled
         and (_run_to_do(tx, services, connection) or hooks.due(tx, services, connection))
+    )
+
+
+def turned_up(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether there is something that should not wait for a long round: a change, a ring, a no."""
+    contact = services.tables.contact
+    nos = select(contact.c.id).where(
+        contact.c.connection_id == connection.id,
+        contact.c.wanted.is_(False),
+        contact.c.due_at <= services.now(),
+    )
+    return _said(tx, services, connection) or tx.value(nos.limit(1)) is not None
+
+
+def _said(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether customers or Mailchimp said something that nobody has heard yet."""
+    return outbox.waits(tx, services, connection.tenant) or bool(
+        waiting_rings(tx, services, connection.id)
     )
 
 

@@ -101,10 +101,12 @@ def acknowledged_without_version(patch: Patch) -> None:
     """An answer acknowledges whatever is known of the customer by then."""
     together = send.together
 
-    def sent(here: Round, verbs: list[tuple[Any, Verb]]) -> None:
-        together(here, verbs)
+    def sent(here: Round, ready: Any, goes_on: Any) -> None:
+        verbs = list(ready)
+        together(here, verbs, goes_on)
         table = here.services.tables.outbox
-        keys = [key for contact, _ in verbs for key in here.keys.get(contact.pair, [])]
+        told = [contact.pair for some in verbs for contact, _ in some]
+        keys = [key for pair in told for key in here.keys.get(pair, [])]
         with here.services.begin() as tx:
             tx.execute(sa.delete(table).where(table.c.customer_key.in_(keys)))
 
