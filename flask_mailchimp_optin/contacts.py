@@ -6,8 +6,9 @@ Used by both journeys. Knows the table's columns, decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import compress
-from operator import itemgetter
+from operator import itemgetter, ne
 from typing import Any
 
 from sqlalchemy import Row, Table, and_, bindparam, case, delete, insert, select, update
@@ -47,7 +48,7 @@ _SETTLED = (
     "run_id",
     *sorted(_UNLESS_MOVED),
 )
-_values = itemgetter(*_SETTLED)
+_values = itemgetter(*_SETTLED, "profile")
 _MANY = 8  # contacts with the same news, above which they are told in one statement
 
 
@@ -66,33 +67,26 @@ def ensure(
 
 def blank(services: Services, connection_id: int, pair: tuple[int, str]) -> Contact:
     """A contact that is not in the database yet: unasked, idle, without an id."""
-    names = services.tables.contact.columns.keys()
-    values = dict.fromkeys(names) | {
-        "connection_id": connection_id,
-        "audience_id": pair[0],
-        "address": pair[1],
-        "version": 0,
-        "acked_version": 0,
-        "decided_version": 0,
-        "settled_version": 0,
-        "agreed": Agreed.NOTHING.value,
-        "late": (),
-        "look": False,
-        "attempts": 0,
-    }
-    return Contact(**values)
+    contact = Contact(**_idle(services.tables.contact))
+    contact.connection_id = connection_id
+    contact.audience_id, contact.address = pair
+    return contact
+
+
+@lru_cache(maxsize=8)
+def _idle(table: Table) -> Mapping[str, Any]:
+    versions = ("version", "acked_version", "decided_version", "settled_version")
+    values = dict.fromkeys(table.columns.keys()) | dict.fromkeys(versions, 0)
+    return values | {"agreed": Agreed.NOTHING.value, "late": (), "look": False, "attempts": 0}
 
 
 def add(tx: Transaction, services: Services, made: list[Contact]) -> None:
     """Insert contacts that are not in the database yet."""
     table = services.tables.contact
-    rows = [vars(contact) | {"late": late_text(contact.late)} for contact in made]
-    # Most columns of a new contact are empty: those that all leave empty are not named.
-    names = [
-        column.name
-        for column in table.columns
-        if column.name != "id" and any(row[column.name] is not None for row in rows)
-    ]
+    rows = [vars(contact) for contact in made]
+    # Most columns of a new contact are empty, also what may land late: they are not named.
+    filled = {name for row in rows for name, value in row.items() if value not in (None, ())}
+    names = [name for name in table.columns.keys() if name in filled]  # noqa: SIM118
     tx.execute(insert(table), [{name: row[name] for name in names} for row in rows])
 
 
@@ -104,8 +98,15 @@ def find(
     found: dict[tuple[int, str], Contact] = {}
     for here in at(table, pairs):
         rows = tx.rows(select(table).where(here))
-        found |= {(row.audience_id, row.address): Contact.of(row) for row in rows}
+        found |= {(row.audience_id, row.address): read(row) for row in rows}
     return found
+
+
+def read(row: Row[Any]) -> Contact:
+    """A contact from its row, which may have more columns."""
+    contact = Contact.of(row)
+    contact.was = _values(vars(contact))
+    return contact
 
 
 def lock(tx: Transaction, services: Services, rows: Iterable[Contact]) -> None:
@@ -190,12 +191,12 @@ def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> No
     alike: dict[tuple[Any, ...], list[int]] = {}
     each: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for contact in contacts:
-        new, old = _values(vars(contact)), _values(contact.was)
-        changed = [one != other for one, other in zip(new, old, strict=True)]
-        names, values = tuple(compress(_SETTLED, changed)), tuple(compress(new, changed))
+        new, old = _values(vars(contact)), contact.was
+        changed = list(map(ne, new, old))
+        names, values = tuple(compress(_SETTLED, changed)), tuple(compress(new[:-1], changed))
         if names:
             alike.setdefault((contact.version, names, values), []).append(contact.id)
-        if contact.profile != contact.was["profile"]:  # of each their own
+        if changed[-1]:  # the profile, of each their own
             own = {"b_version": contact.version, "b_id": contact.id, "b_profile": contact.profile}
             each.setdefault(("profile",), []).append(own)
     for (version, names, values), ids in alike.items():
@@ -215,7 +216,7 @@ def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> No
 def saved(contacts: Iterable[Contact]) -> None:
     """The transaction that saved them is committed."""
     for contact in contacts:
-        contact.was = {name: value for name, value in vars(contact).items() if name != "was"}
+        contact.was = _values(vars(contact))
 
 
 def _news(table: Table, names: tuple[str, ...], which: Any) -> Any:

@@ -39,11 +39,14 @@ def among(
     tx: Transaction, services: Services, house: House, addresses: set[str]
 ) -> dict[str, datetime]:
     """Which of these addresses were erased, and when."""
-    by_mark = {m: address for address in addresses for m in _marks(services, house.tenant, address)}
     table = services.tables.erasure
+    mine = table.c.tenant == house.tenant
+    if not addresses or tx.value(select(table.c.id).where(mine).limit(1)) is None:
+        return {}
+    by_mark = {m: address for address in addresses for m in _marks(services, house.tenant, address)}
     found: dict[str, datetime] = {}
     for chunk in chunks(list(by_mark)):
-        query = select(table).where(table.c.tenant == house.tenant, table.c.mark.in_(chunk))
+        query = select(table).where(mine, table.c.mark.in_(chunk))
         found |= {by_mark[row.mark]: utc(row.erased_at) for row in tx.rows(query)}
     return found
 

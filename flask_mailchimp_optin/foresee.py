@@ -103,7 +103,7 @@ def _behind(tx: Transaction, services: Services, here: Any) -> list[Contact]:
         .join(audiences, audiences.c.id == table.c.audience_id)
         .where(here, not_(_is_newcomer(table)), or_(_is_behind(table), gone))
     )
-    return [Contact.of(row) for row in rows]
+    return [contacts.read(row) for row in rows]
 
 
 def _count(

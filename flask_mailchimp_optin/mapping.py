@@ -31,7 +31,6 @@ Source = str | Callable[[Any], Any]
 
 _TAG = re.compile(r"(?=.*[A-Z0-9])[A-Z0-9_]+", re.ASCII)  # a merge tag
 _CHUNK = 500  # SQLite and others limit the number of bound values in one statement
-_JSON = json.JSONEncoder(default=str)
 _TEXT_LIMIT = 255  # characters that a Mailchimp text merge field keeps
 
 
@@ -83,8 +82,8 @@ class Snapshot:
     @cached_property
     def profile(self) -> str:
         """Names what is sent beside the status: equal profiles are not sent again."""
-        parts = [sorted(self.merge_fields.items()), sorted(self.tags)]
-        return hashlib.sha256(_JSON.encode(parts).encode()).hexdigest()
+        parts = sorted(self.merge_fields.items()), sorted(self.tags)
+        return hashlib.sha256(ascii(parts).encode()).hexdigest()
 
 
 class BoundMapping:

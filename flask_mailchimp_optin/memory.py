@@ -6,9 +6,8 @@ Used by both journeys. No I/O: contacts are changed in memory, and ``contacts`` 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row
@@ -41,11 +40,10 @@ def late_text(late: tuple[Late, ...]) -> str | None:
 class Contact(SimpleNamespace):
     """One contact row as it was read, with aware times; changed in memory, then saved."""
 
-    # Not stored: what the rule last said of it, as of when what was seen is known, and what the row
-    # said when it was read.
+    # Not stored: what the rule last said of it, as of when what was seen is known, and what is stored.
     why = ""
     as_of: datetime | None = None
-    was: Mapping[str, Any] = MappingProxyType({})
+    was: tuple[Any, ...] = ()
 
     if TYPE_CHECKING:
 
@@ -59,7 +57,7 @@ class Contact(SimpleNamespace):
             if values[name] is not None:
                 values[name] = utc(values[name])
         values["late"] = late_read(values["late"]) if values["late"] else ()
-        return cls(**values, was=values)
+        return cls(**values)
 
     @property
     def pair(self) -> tuple[int, str]:

@@ -100,11 +100,11 @@ def _pick(
         return None, []
     audience = tx.row(select(audiences).where(audiences.c.id == first.audience_id))
     if first.attempts >= send.ALONE_AFTER:
-        return audience, [Contact.of(first)]
+        return audience, [contacts.read(first)]
     company = query.where(
         table.c.audience_id == first.audience_id, table.c.attempts < send.ALONE_AFTER
     )
-    return audience, [Contact.of(row) for row in tx.rows(company.limit(most))]
+    return audience, [contacts.read(row) for row in tx.rows(company.limit(most))]
 
 
 def _run(here: Round, picked: list[Contact], goes_on: Callable[[], bool]) -> None:

@@ -94,14 +94,23 @@ def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool
 
 
 def turned_up(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    """Whether there is something that should not wait for a long round: a change, a ring, a no."""
+    """Whether there is something that should not wait for a long round: a change, a ring, a no.
+
+    Or another worker, that has asked for a shard.
+    """
+    shard = services.tables.shard
+    asked = select(shard.c.id).where(
+        shard.c.connection_id == connection.id, shard.c.asked.is_(True)
+    )
     contact = services.tables.contact
     nos = select(contact.c.id).where(
         contact.c.connection_id == connection.id,
         contact.c.wanted.is_(False),
         contact.c.due_at <= services.now(),
     )
-    return _said(tx, services, connection) or tx.value(nos.limit(1)) is not None
+    return _said(tx, services, connection) or any(
+        tx.value(query.limit(1)) is not None for query in (nos, asked)
+    )
 
 
 def _said(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
