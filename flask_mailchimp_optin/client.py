@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -417,8 +418,11 @@ def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead 
 
 def parse_time(text: object) -> datetime | None:
     """Mailchimp's ISO 8601 time as aware UTC; None for "" and anything unreadable."""
-    if not isinstance(text, str) or not text:
-        return None
+    return _time(text) if isinstance(text, str) and text else None
+
+
+@lru_cache(maxsize=256)  # the members of one batch have one time
+def _time(text: str) -> datetime | None:
     try:
         time_ = datetime.fromisoformat(text)
         return time_.replace(tzinfo=UTC) if time_.tzinfo is None else time_.astimezone(UTC)

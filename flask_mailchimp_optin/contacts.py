@@ -153,9 +153,11 @@ def owners(
 ) -> dict[tuple[int, str], list[Row[Any]]]:
     """The customers of each (audience id, address), as we last saw them, in the order of their id."""
     table = services.tables.customer
+    words = "connection_id", "opt_in", "decided_at", "erased_at"
+    columns = [table.c[n] for n in ("audience_id", "address", "customer_key", *words)]
     found: dict[tuple[int, str], list[Row[Any]]] = {}
     for here in at(table, pairs):
-        for row in tx.rows(select(table).where(here).order_by(table.c.id)):
+        for row in tx.rows(select(*columns).where(here).order_by(table.c.id)):
             found.setdefault((row.audience_id, row.address), []).append(row)
     return found
 
@@ -244,6 +246,7 @@ def merge_fields(snapshot: Snapshot, sent_before: str | None) -> dict[str, Any]:
     return {t: v for t, v in snapshot.merge_fields.items() if v not in ("", {}) or t in before}
 
 
-def sent_tags(sent: Mapping[str, Any]) -> str:
-    """The merge tags that now hold a value at Mailchimp."""
-    return ",".join(sorted(tag for tag, value in sent.items() if value not in ("", {})))
+def sent_tags(snapshot: Snapshot) -> str:
+    """The merge tags that hold a value at Mailchimp once this was sent."""
+    fields = snapshot.merge_fields
+    return ",".join(sorted(tag for tag, value in fields.items() if value not in ("", {})))

@@ -28,11 +28,12 @@ def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) 
         lease.hold(tx, services)
         last, here = _range(tx, services, connection, cursor.get("after", 0))
         now, due = dict(counts), _behind(tx, services, here)
-        for contact in due:
-            _count(services, connection, contact, now)
+        for contact, double_optin in due:
+            asks = connection.always_confirm or double_optin
+            _count(services, contact, now, always_confirm=asks)
         now["to_send"] = run.to_send + len(due) + _newcomers(tx, services, run, here)
         if run.kind != "preview":
-            for chunk in contacts.chunks([contact.id for contact in due]):
+            for chunk in contacts.chunks([contact.id for contact, _ in due]):
                 _mark(tx, services, run.id, services.tables.contact.c.id.in_(chunk))
         if last is not None:
             runs.advance(tx, services, run, cursor | {"after": last}, **now)
@@ -94,8 +95,8 @@ def _newcomers(tx: Transaction, services: Services, run: Row[Any], here: Any) ->
     return number
 
 
-def _behind(tx: Transaction, services: Services, here: Any) -> list[Contact]:
-    """The others about whom there is something to do."""
+def _behind(tx: Transaction, services: Services, here: Any) -> list[tuple[Contact, bool]]:
+    """The others about whom there is something to do, and whether their list asks for itself."""
     table, audiences = services.tables.contact, services.tables.audience
     gone = and_(table.c.orphan.isnot(None), table.c.seen_status != Status.ABSENT.value)
     rows = tx.rows(
@@ -103,11 +104,11 @@ def _behind(tx: Transaction, services: Services, here: Any) -> list[Contact]:
         .join(audiences, audiences.c.id == table.c.audience_id)
         .where(here, not_(_is_newcomer(table)), or_(_is_behind(table), gone))
     )
-    return [contacts.read(row) for row in rows]
+    return [(contacts.read(row), bool(row.double_optin)) for row in rows]
 
 
 def _count(
-    services: Services, connection: Row[Any], contact: Contact, counts: dict[str, int]
+    services: Services, contact: Contact, counts: dict[str, int], *, always_confirm: bool
 ) -> None:
     """Count what the rule would do with what was just read."""
     if contact.orphan and contact.seen_status != Status.ABSENT:
@@ -125,7 +126,7 @@ def _count(
         memory.host_of(contact),
         member,
         memory.memory_of(contact, member, services.now()),
-        always_confirm=connection.always_confirm or contact.double_optin,
+        always_confirm=always_confirm,
     )
     if outcome.act is Act.BOX:
         counts["boxes_on" if outcome.box else "boxes_off"] += 1

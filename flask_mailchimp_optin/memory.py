@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import Row
 
 from .client import MemberRead
 from .consent import EPSILON, LATE, Agreed, Host, Member, Memory, Status, Verb
-from .models import CONTACT_TIMES, utc
+from .models import CONTACT_COLUMNS, CONTACT_TIMES, utc
 
 #: A member's change of address, among the verbs of a contact's requests.
 MOVE = "move"
@@ -52,7 +53,7 @@ class Contact(SimpleNamespace):
     @classmethod
     def of(cls, row: Row[Any]) -> Contact:
         """From a row of the table."""
-        values = row._asdict()
+        values = dict(zip(CONTACT_COLUMNS, row, strict=False))  # a row may have more
         for name in CONTACT_TIMES:
             if values[name] is not None:
                 values[name] = utc(values[name])
@@ -68,6 +69,22 @@ class Contact(SimpleNamespace):
     def moved(self) -> bool:
         """The host decided since both sides last agreed."""
         return bool(self.decided_version > self.settled_version)
+
+
+#: Who somebody is, and what is sent of them, is nothing to the rule.
+_WHOSE = {"id", "connection_id", "audience_id", "address", "profile", "profile_tags"}
+_NAMES = tuple(name for name in CONTACT_COLUMNS if name not in _WHOSE)
+_state = itemgetter(*_NAMES)
+
+
+def state(contact: Contact) -> tuple[Any, ...]:
+    """All that the rule may go by: contacts in the same state have the same fate."""
+    return (*_state(vars(contact)), contact.as_of)
+
+
+def values(contact: Contact) -> dict[str, Any]:
+    """Its state, by name."""
+    return dict(zip((*_NAMES, "as_of"), state(contact), strict=True))
 
 
 def host_of(row: Contact) -> Host:

@@ -270,9 +270,10 @@ def _contact() -> list[Any]:
     ]
 
 
-CONTACT_TIMES = tuple(
-    column.name for column in _contact() if isinstance(column, Column) and column.type is Time
-)
+_COLUMNS = [column for column in _contact() if isinstance(column, Column)]
+#: In the order of the table.
+CONTACT_COLUMNS = tuple(column.name for column in _COLUMNS)
+CONTACT_TIMES = tuple(column.name for column in _COLUMNS if column.type is Time)
 
 
 def _erasure() -> list[Any]:

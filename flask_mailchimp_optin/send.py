@@ -56,8 +56,9 @@ def together(
             if not isinstance(error, OutcomeUnknown | NotFound):
                 stopped = error
             continue
+        alike = verdicts.Alike()
         for contact, verb in part:
-            _answered(here, contact, verb, whole)
+            _answered(here, contact, verb, whole, alike)
         here.save(sent)
     if stopped is not None:
         raise stopped
@@ -193,7 +194,9 @@ def _status_if_new(here: Round, contact: Contact) -> str:
     return Status.PENDING if came_once and here.connection.always_confirm else Status.SUBSCRIBED
 
 
-def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) -> None:
+def _answered(
+    here: Round, contact: Contact, verb: Verb, answer: BatchAnswer, alike: verdicts.Alike
+) -> None:
     now = here.services.now()
     member, refusal = answer.members.get(contact.address), answer.refused.get(contact.address)
     if member is None and refusal is None:
@@ -204,7 +207,7 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
         return
     shown = memory.member_of(member)
     if verb is Verb.REMOVE:
-        _removed(here, contact, shown)
+        _removed(here, contact, shown, alike)
         return
     _wrote_profile(here, contact)
     if refusal is not None:
@@ -212,7 +215,7 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
         contact.refused_at = now
     before = len(here.verbs)
     made_by_us = contact.address in answer.created
-    verdicts.take(here, contact, shown, answered=True, made_by_us=made_by_us)
+    verdicts.take(here, contact, shown, alike, answered=True, made_by_us=made_by_us)
     # The profile was just written, and an UPSERT that left the status alone is not repeated.
     here.verbs[before:] = [v for v in here.verbs[before:] if v[1] is not Verb.UPSERT]
 
@@ -220,16 +223,15 @@ def _answered(here: Round, contact: Contact, verb: Verb, answer: BatchAnswer) ->
 def _wrote_profile(here: Round, contact: Contact) -> None:
     snapshot = here.snapshots.get(contact.pair)
     if snapshot is not None:
-        sent = contacts.merge_fields(snapshot, contact.profile_tags)
         contact.profile = snapshot.profile
-        contact.profile_tags = contacts.sent_tags(sent)
+        contact.profile_tags = contacts.sent_tags(snapshot)
 
 
-def _removed(here: Round, contact: Contact, shown: Member) -> None:
+def _removed(here: Round, contact: Contact, shown: Member, alike: verdicts.Alike) -> None:
     if shown.status in (Status.SUBSCRIBED, Status.PENDING):
         memory.lose(contact, here.services.now())  # the answer is not this request's
         return
-    verdicts.take(here, contact, shown, answered=True)
+    verdicts.take(here, contact, shown, alike, answered=True)
     contact.removed_at = shown.last_changed
 
 

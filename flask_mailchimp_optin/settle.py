@@ -132,10 +132,10 @@ def _ready(
     for some in contacts.chunks(owned, LARGEST_BATCH):
         here.load(some)
         before, here.verbs = here.verbs, []
-        looked = []
+        looked, alike = [], verdicts.Alike()
         for contact in some:
             if contact.pair in reads:
-                verdicts.take(here, contact, memory.member_of(reads[contact.pair]))
+                verdicts.take(here, contact, memory.member_of(reads[contact.pair]), alike)
             elif _needs_no_reading(contact):
                 verdicts.without_reading(here, contact)
             else:

@@ -5,7 +5,9 @@ Both journeys. What needs a request becomes a verb of the round.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from . import contacts, memory, signals
 from .consent import EPSILON, Act, Agreed, Member, Outcome, Status, Verb, decide
@@ -34,25 +36,61 @@ _RENAMED = (
 )
 
 
+#: What a reading or an answer made of a contact's :func:`state <.memory.state>`, what the rule said, and
+#: whether only we had acted there.
+Alike = dict[tuple[Any, ...], tuple[Mapping[str, Any], Outcome, bool]]
+
+
 def take(
     here: Round,
     contact: Contact,
     member: Member,
+    alike: Alike,
     *,
     answered: bool = False,
     made_by_us: bool = False,
-) -> Outcome:
+) -> None:
     """Let the rule decide on a fresh reading, and do what needs no request.
 
+    :param alike: what was found of others just now: it holds for whoever is just as they are.
     :param answered: what is known of the member is the definite answer to the open request.
     :param made_by_us: that request made the member: nobody else has acted there.
     """
-    now = here.services.now()
     if member.status is Status.ABSENT and contact.seen_status not in (None, Status.ABSENT):
         # Known until now: a 404 of a moment must not pass for "not subscribed".
         contact.seen_status, contact.look = Status.ABSENT.value, True
-        contact.due_at = now + _ONCE_MORE
-        return Outcome(act=Act.WAIT, why="not found at Mailchimp; it is looked once more")
+        contact.due_at = here.services.now() + _ONCE_MORE
+        return
+    was, question = contact.agreed, (memory.state(contact), member, answered, made_by_us)
+    if question in alike:
+        changes, outcome, ours = alike[question]
+        vars(contact).update(changes)
+    else:
+        outcome, ours = _judge(here, contact, member, answered=answered)
+        ours = ours or made_by_us
+        alike[question] = memory.values(contact), outcome, ours
+    if outcome.act is Act.SEND and outcome.verb is not None:
+        contact.why = outcome.why
+        _plan(here, contact, outcome.verb)
+    elif outcome.act is Act.BOX:
+        _follow(here, contact, member, outcome)
+    elif outcome.act is not Act.UNREACHABLE or not contact.wanted:
+        if contact.wanted and member.status is not Status.UNSUBSCRIBED:
+            _profile(here, contact)
+        if was != contact.agreed:
+            here.note(contact, outcome)
+    if ours:
+        contact.agreed_at = None
+
+
+def _judge(
+    here: Round, contact: Contact, member: Member, *, answered: bool
+) -> tuple[Outcome, bool]:
+    """Ask the rule, and remember what was seen and what follows of it for the contact alone.
+
+    :returns: what the rule says, and whether the opt-in that is seen is a lost request's of ours.
+    """
+    now = here.services.now()
     remembered = memory.memory_of(contact, member, now)
     outcome = decide(
         memory.host_of(contact),
@@ -60,36 +98,21 @@ def take(
         remembered,
         always_confirm=here.connection.always_confirm or here.audience.double_optin,
     )
-    was, known_at = contact.agreed, here.read_at
+    known_at = here.read_at
     if answered:
         known_at = contact.open_at  # what an answer shows may be as old as the question
         memory.answered(contact)
     memory.saw(contact, member, known_at, now)
-    if outcome.act is Act.SEND and outcome.verb is not None:
-        contact.why = outcome.why
-        _plan(here, contact, outcome.verb)
-    elif outcome.act is Act.BOX:
-        _follow(here, contact, member, outcome)
-    else:
-        _rest(here, contact, member, outcome, was)
-    if made_by_us or remembered.opted_by_us:
-        contact.agreed_at = None
-    return outcome
-
-
-def _rest(here: Round, contact: Contact, member: Member, outcome: Outcome, was: str) -> None:
-    now = here.services.now()
+    if outcome.act in (Act.SEND, Act.BOX):
+        return outcome, remembered.opted_by_us
     if outcome.act is Act.AGREE or outcome.agreed is Agreed.ASKED:
         memory.agree(contact, outcome.agreed, now)
     if outcome.act is Act.UNREACHABLE and contact.wanted:
         reason = "archived" if member.status is Status.ARCHIVED else "bounced"
         memory.refuse(contact, reason, _UNREACHABLE[reason], now)
-        return
-    memory.finish(contact, now)
-    if contact.wanted and member.status is not Status.UNSUBSCRIBED:
-        _profile(here, contact)
-    if was != contact.agreed:
-        here.note(contact, outcome)
+    else:
+        memory.finish(contact, now)
+    return outcome, remembered.opted_by_us
 
 
 def _plan(here: Round, contact: Contact, verb: Verb) -> None:
