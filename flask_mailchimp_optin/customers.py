@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, select, update
 
 from . import contacts, erasures, outbox
 from .consent import latest
@@ -72,6 +72,48 @@ def observe(
     if house.on_delete == "delete":
         times = {address: at for (_, address), at in look.gone.items()}
         erasures.remember(tx, services, house, times)
+
+
+def as_they_were(
+    tx: Transaction, services: Services, house: House, customers: Mapping[str, Snapshot]
+) -> set[str]:
+    """Those of whom a walk finds nothing new; when they were seen, is remembered.
+
+    That is nearly everybody, every day: what :func:`observe` would look at is compared at once.
+    """
+    table, contact = services.tables.customer, services.tables.contact
+    theirs = and_(
+        contact.c.audience_id == table.c.audience_id, contact.c.address == table.c.address
+    )
+    query = select(
+        *(column for column in table.columns if column.name != "seen_at"),
+        *(contact.c[name] for name in ("wanted", "profile", "orphan")),
+    ).select_from(table.outerjoin(contact, theirs))
+    ids, same = [], set()
+    for chunk in contacts.chunks(list(customers)):
+        for row in tx.rows(query.where(table.c.customer_key.in_(chunk))):
+            if _is_same(house, row, customers[row.customer_key]):
+                ids.append(row.id)
+                same.add(row.customer_key)
+    for chunk in contacts.chunks(ids):
+        still = update(table).where(table.c.id.in_(chunk))
+        tx.execute(still.values(seen_at=services.now()))
+    return same
+
+
+def _is_same(house: House, row: Row[Any], snapshot: Snapshot) -> bool:
+    """Whether our record and the contact, in one row, say what the customer's row says."""
+    audience_id, problem = house.audience(snapshot)
+    if row.problem or row.erased_at or row.orphan or snapshot.problem or problem:
+        return False
+    where = house.connection_id, audience_id, snapshot.list_id is not None, snapshot.address
+    wanted = row.opt_in if counts(row.opt_in, row.decided_at, row.erased_at) else None
+    return bool(
+        where == (row.connection_id, row.audience_id, row.own_list, row.address)
+        and (snapshot.opt_in is None or snapshot.opt_in is row.opt_in)
+        and row.wanted is wanted
+        and (not wanted or row.profile == snapshot.profile)
+    )
 
 
 class _Look:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, not_, select, update
+from sqlalchemy import Row, and_, literal, or_, select, update
 
 from . import hooks, reconcile, runs, settle, shards, signals, waiting
 from . import lease as leases
@@ -143,8 +143,9 @@ class _Holder:
             return True
         if self._settle(lease, connection):
             return True
+        goes_on = _goes_on(services, connection, self._deadline)
         return connection.enabled and (
-            reconcile.step(services, lease, connection, client)
+            reconcile.step(services, lease, connection, client, goes_on)
             or reconcile.plan_daily(services, lease, connection)
         )
 
@@ -190,13 +191,11 @@ def _due(services: Services, connection: Row[Any], lease: Lease | Shards, *, onl
 
 def _is_much(services: Services, connection: Row[Any]) -> bool:
     """Whether so many contacts are due that others should help, and they can."""
-    table = services.tables.contact
+    plain = settle.is_plain(services)
     with services.begin() as tx:
-        if _needs_one(tx, services, connection):
-            return False
-        here = and_(table.c.connection_id == connection.id, settle.is_plain(services))
-        query = select(table.c.id).where(here, waiting.condition(tx, services, connection))
-        return tx.value(query.limit(1).offset(SHARED_FROM - 1)) is not None
+        return waiting.is_due(
+            tx, services, connection, plain, at_least=SHARED_FROM
+        ) and not _needs_one(tx, services, connection)
 
 
 def _goes_on(services: Services, connection: Row[Any], deadline: float) -> Callable[[], bool]:
@@ -216,10 +215,21 @@ def _needs_one(tx: Transaction, services: Services, connection: Row[Any]) -> boo
     if hooks.due(tx, services, connection):
         return True
     table, now = services.tables.contact, services.now()
-    here = and_(table.c.connection_id == connection.id, not_(settle.is_plain(services)))
-    nos = select(table.c.id).where(here, table.c.wanted.is_(False), table.c.due_at <= now)
-    others = select(table.c.id).where(here, table.c.due_at <= now - _LONG)
-    return any(tx.value(query.limit(1)) is not None for query in (nos, others))
+    for wanted in settle.WANTED:
+        since = now if wanted is False else now - _LONG
+        # Who can be settled by others soon leaves the front of the queue to those who can't.
+        first = (
+            select(table.c.orphan, table.c.moved_from)
+            .where(table.c.connection_id == connection.id, table.c.wanted.is_(wanted))
+            .where(table.c.due_at <= since)
+            .order_by(table.c.due_at)
+            .limit(SHARED_FROM)
+            .subquery()
+        )
+        others = or_(first.c.orphan.isnot(None), first.c.moved_from.isnot(None))
+        if tx.value(select(literal(1)).select_from(first).where(others).limit(1)) is not None:
+            return True
+    return False
 
 
 def _help(services: Services, connection_id: int, owner: str, deadline: float) -> bool:

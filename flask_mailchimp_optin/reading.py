@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,43 +30,120 @@ _IN_FULL_EVERY = timedelta(days=7)
 _LAST = "archived"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """Members from some offset on, as they were at a time; none of a list that is gone."""
+
+    offset: int
+    at: datetime
+    rows: list[MemberRead]
+    total: int
+    gone: bool = False
+
+    @property
+    def is_last(self) -> bool:
+        return len(self.rows) < PAGE or self.offset + len(self.rows) >= self.total
+
+
 def read(
-    services: Services, lease: Lease, connection: Row[Any], run: Row[Any], client: Client
+    services: Services,
+    lease: Lease,
+    connection: Row[Any],
+    run: Row[Any],
+    client: Client,
+    goes_on: Callable[[], bool],
 ) -> bool:
+    """Some pages of one list; each is remembered while the next ones are on their way."""
     cursor = json.loads(run.cursor or "{}")
     if "todo" not in cursor:
         cursor = _begin_reading(services, connection, run)
     if not cursor["todo"]:
         services.transact(lambda tx: _held(tx, lease, services, run, cursor))
         return True
-    audience_id, list_id, since_text, status = cursor["todo"][0]
+    counts = {"members": run.members, "members_done": run.members_done}
+    pages = _pages(services, client, cursor["todo"][0], cursor["offset"], lease.at_a_time, goes_on)
+    for page in pages:
+        cursor, counts = _take(services, lease, connection, run, page, cursor, counts)
+    return True
+
+
+def _pages(
+    services: Services,
+    client: Client,
+    todo: list[Any],
+    offset: int,
+    at_a_time: int,
+    goes_on: Callable[[], bool],
+) -> Iterator[_Page]:
+    """From this offset on, in their order, several under way at a time; until the time is up."""
+    _, list_id, since_text, status = todo
     since = datetime.fromisoformat(since_text) if since_text else None
-    now = services.now()
-    gone = False
-    try:
-        rows, total = client.members(list_id, since=since, offset=cursor["offset"], status=status)
-    except NotFound:
-        rows, total, gone = [], 0, True  # the audience is: no box changes because of that
-    if gone or not is_whole(rows, cursor["offset"], total):
+
+    def page(offset: int) -> _Page:
+        at = services.now()
+        try:
+            rows, total = client.members(list_id, since=since, offset=offset, status=status)
+        except NotFound:  # the audience is: no box changes because of that
+            return _Page(offset=offset, at=at, rows=[], total=0, gone=True)
+        return _Page(offset=offset, at=at, rows=rows, total=total)
+
+    first = page(offset)
+    if first.is_last:
+        yield first
+        return
+    offsets = iter(range(offset + STEP, first.total, STEP))
+    with ThreadPoolExecutor(at_a_time) as pool:
+        ahead: deque[Future[_Page]] = deque()
+
+        def look_ahead() -> None:
+            while len(ahead) < at_a_time and goes_on():
+                following = next(offsets, None)
+                if following is None:
+                    return
+                ahead.append(pool.submit(page, following))
+
+        look_ahead()
+        yield first
+        while ahead:
+            found = ahead.popleft().result()
+            if not found.is_last:
+                look_ahead()
+            yield found
+            if found.is_last:
+                return
+
+
+def _take(
+    services: Services,
+    lease: Lease,
+    connection: Row[Any],
+    run: Row[Any],
+    page: _Page,
+    cursor: dict[str, Any],
+    counts: dict[str, int],
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Remember a page; the run's cursor and its counts after that."""
+    audience_id, _, since_text, status = cursor["todo"][0]
+    members = counts["members"] + (page.total if page.offset == 0 else 0)
+    done = min(members, counts["members_done"] + len(page.rows))
+    counts = {"members": members, "members_done": done}
+    following = cursor | {"offset": page.offset + STEP}
+    if page.is_last:
+        following = cursor | {"todo": cursor["todo"][1:], "offset": 0}
+    if page.gone or not is_whole(page.rows, page.offset, page.total):
         # Not counted as read: the next daily reading begins where the last whole one did.
-        cursor["read"] = [id_ for id_ in cursor["read"] if id_ != audience_id]
+        following["read"] = [id_ for id_ in cursor["read"] if id_ != audience_id]
+    in_full = status == _LAST and since_text is None and not page.gone
 
     def work(tx: Transaction) -> None:
         lease.hold(tx, services)
-        _remember(tx, services, connection, audience_id, rows, now)
-        read = cursor["offset"] + len(rows)
-        counts = {"members": run.members + (total if cursor["offset"] == 0 else 0)}
-        counts["members_done"] = min(counts["members"], run.members_done + len(rows))
-        if len(rows) < PAGE or read >= total:
-            following = cursor | {"todo": cursor["todo"][1:], "offset": 0}
-            if status == _LAST and since is None and not gone:
-                _doubt(tx, services, audience_id, datetime.fromisoformat(cursor["started"]))
-        else:
-            following = cursor | {"offset": cursor["offset"] + STEP}
+        _remember(tx, services, connection, audience_id, page.rows, page.at)
+        if page.is_last and in_full:
+            _doubt(tx, services, audience_id, datetime.fromisoformat(cursor["started"]))
         runs.advance(tx, services, run, following, **counts)
 
     services.transact(work)
-    return True
+    return following, counts
 
 
 def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> dict[str, Any]:

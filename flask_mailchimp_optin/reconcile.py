@@ -8,6 +8,7 @@ database: whatever dies, the next piece goes on from there.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from sqlalchemy import Row, func, select, update
 
 from . import contacts, foresee, outbox, reading, runs, signals
 from .client import Client
-from .customers import Seen, observe
+from .customers import Seen, as_they_were, observe
 from .lease import Lease
 from .models import utc
 from .services import Services, Transaction
@@ -71,8 +72,17 @@ def is_reading_first(run: Row[Any] | None) -> bool:
     return run is not None and run.kind == "initial" and run.phase != "send"
 
 
-def step(services: Services, lease: Lease, connection: Row[Any], client: Client) -> bool:
-    """One piece of the current run; whether there is more to do at once."""
+def step(
+    services: Services,
+    lease: Lease,
+    connection: Row[Any],
+    client: Client,
+    goes_on: Callable[[], bool],
+) -> bool:
+    """One piece of the current run; whether there is more to do at once.
+
+    :param goes_on: whether it may be a large one.
+    """
     with services.begin() as tx:
         run = runs.current(tx, services, connection.id)
     if run is None:
@@ -80,7 +90,7 @@ def step(services: Services, lease: Lease, connection: Row[Any], client: Client)
     if run.phase == "customers":
         return _walk(services, lease, connection, run)
     if run.phase == "members":
-        return reading.read(services, lease, connection, run, client)
+        return reading.read(services, lease, connection, run, client, goes_on)
     if run.phase == "plan":
         return foresee.plan(services, lease, connection, run)
     return _finish_if_sent(services, lease, connection, run)
@@ -99,7 +109,11 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run: Row[Any])
         page = services.mapping.page(tx.session, after, _CHUNK)
         mine = {s.key: s for s in page if s.tenant == connection.tenant}
         house = house_of(tx, services, connection)
-        seen = _unchanged(tx, services, list(mine), utc(run.started_at))
+        # Of the others their own outbox row will speak.
+        changed = outbox.changed(tx, services, mine)
+        mine = {key: customer for key, customer in mine.items() if key not in changed}
+        same = as_they_were(tx, services, house, mine)
+        seen = {key: Seen(at=utc(run.started_at)) for key in mine if key not in same}
         # What a sync finds is counted before it is sent; a bulk write's walk sends at once.
         release = ALL if run.kind == "walk" else NOTHING
         observe(tx, services, house, seen, customers=mine, release=release)
@@ -119,14 +133,6 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run: Row[Any])
 def _count_customers(tx: Transaction, services: Services) -> int:
     count = select(func.count()).select_from(services.mapping.model)
     return int(tx.session.execute(count).scalar() or 0)
-
-
-def _unchanged(
-    tx: Transaction, services: Services, keys: list[str], at: datetime
-) -> dict[str, Seen]:
-    """The customers of a walk, without those whose own outbox row will speak for them."""
-    changed = outbox.changed(tx, services, keys)
-    return {key: Seen(at=at) for key in keys if key not in changed}
 
 
 def _drop_missing(

@@ -24,6 +24,8 @@ from .round import Round
 from .services import Services, Transaction
 from .shards import Shards
 
+#: All that may be wanted, most urgent first. An index finds who is due of each, and reads nobody else.
+WANTED = (False, True, None)
 _SINGLE_READS = 20  # above this many, one paged reading of what changed is cheaper
 _DEEP = 4  # calls one after the other that a round may take, unless something else turns up
 _MARGIN = timedelta(seconds=120)
@@ -87,7 +89,7 @@ def _pick(
     tx: Transaction, services: Services, connection_id: int, condition: Any, most: int
 ) -> tuple[Row[Any] | None, list[Contact]]:
     table, audiences = services.tables.contact, services.tables.audience
-    for wanted in (False, True, None):  # a no goes ahead of everything
+    for wanted in WANTED:
         query = (
             select(table)
             .where(table.c.connection_id == connection_id, table.c.wanted.is_(wanted), condition)

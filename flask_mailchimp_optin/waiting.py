@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sqlalchemy import Row, literal, or_, select
+from sqlalchemy import Row, literal, or_, select, true
 
 from . import hooks, outbox, reconcile, runs, site
 from .inbound import waiting_rings
 from .models import utc
 from .services import Services, Transaction
-from .settle import due
+from .settle import WANTED, due
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
@@ -51,7 +51,7 @@ def _busy(services: Services) -> Any:
     nobodys, a_no = t.outbox.c.tenant.is_(None), t.outbox.c.has_no.is_(True)
     is_due = t.contact.c.due_at <= now
     may_be_busy = or_(
-        _any(mine, is_due),
+        *(_any(mine, t.contact.c.wanted.is_(wanted), is_due) for wanted in WANTED),
         _any(theirs),
         _any(nobodys),
         _any(
@@ -82,10 +82,7 @@ def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool
         return True
     if not may_send(tx, services, connection):
         return False
-    contact = services.tables.contact
-    here = contact.c.connection_id == connection.id
-    is_due = condition(tx, services, connection)
-    if tx.value(select(contact.c.id).where(here, is_due).limit(1)) is not None:
+    if is_due(tx, services, connection):
         return True
     return _is_daily_due(services, connection) or (
         connection.enabled
@@ -134,6 +131,28 @@ def may_send(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
         return False
     paused = utc(connection.paused_until)
     return connection.suspended is None and (paused is None or paused <= services.now())
+
+
+def is_due(
+    tx: Transaction,
+    services: Services,
+    connection: Row[Any],
+    which: Any = true(),  # noqa: B008
+    *,
+    at_least: int = 1,
+) -> bool:
+    """Whether it is the turn of some contacts.
+
+    :param which: the SQL condition for those that count.
+    :param at_least: so many, all of them wanted or all of them not.
+    """
+    contact, here = services.tables.contact, condition(tx, services, connection)
+    query = select(contact.c.id).where(contact.c.connection_id == connection.id, here, which)
+    return any(
+        tx.value(query.where(contact.c.wanted.is_(wanted)).limit(1).offset(at_least - 1))
+        is not None
+        for wanted in WANTED
+    )
 
 
 def condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any:
