@@ -88,7 +88,9 @@ def step(
     if run is None:
         return False
     if run.phase == "customers":
-        return _walk(services, lease, connection, run)
+        while _walk(services, lease, connection, run.id) and goes_on():
+            pass
+        return True
     if run.phase == "members":
         return reading.read(services, lease, connection, run, client, goes_on)
     if run.phase == "plan":
@@ -99,9 +101,14 @@ def step(
 # 1. The customers, as the host's rows say now
 
 
-def _walk(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) -> bool:
+def _walk(services: Services, lease: Lease, connection: Row[Any], run_id: int) -> bool:
+    """Look at the next customers; whether there are more."""
+
     def work(tx: Transaction) -> bool:
         lease.hold(tx, services)
+        run = runs.current(tx, services, connection.id)
+        if run is None or run.id != run_id:
+            return False  # cancelled meanwhile
         total = run.customers
         if run.cursor is None:
             total = _count_customers(tx, services)
@@ -125,7 +132,7 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run: Row[Any])
             return True
         _drop_missing(tx, services, connection, utc(run.started_at))
         runs.next_phase(tx, services, run, customers=done, customers_done=done)
-        return True
+        return False
 
     return services.transact(work)
 
