@@ -232,7 +232,7 @@ class BoundMapping:
             opt_in=as_box(get(m.opt_in)),
             list_id=_text_or_none(get(m.audience)) if m.audience else None,
             merge_fields={tag: _merge_value(get(s)) for tag, s in m.merge_fields.items()},
-            tags=tuple(str(tag) for tag in tags or () if str(tag).strip()),
+            tags=tuple(str(tag) for tag in tags if str(tag).strip()) if tags else (),
         )
 
     def tenant_of(self, customer: Any) -> str | None:
@@ -424,8 +424,7 @@ def _merge_value(value: Any) -> Any:
 
 def _plain_text(value: Any) -> str:
     text = str(value)
-    if not text.isprintable():
+    if not text.isascii() or not text.isprintable():
         text = "".join(c for c in text if c >= " " or c in "\t\n")
-    if not text.isascii():
         text = text.encode("utf-8", "ignore").decode()
     return text.strip()[:_TEXT_LIMIT]

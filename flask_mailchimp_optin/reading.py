@@ -268,12 +268,16 @@ def _still_as_seen(
     still: dict[str, list[int]] = {}
     found = set()
     for chunk in contacts.chunks(list(members)):
-        for row in tx.rows(select(*columns).where(settled, table.c.address.in_(chunk))):
-            member = members[row.address]
-            shown = (member.status, member.last_changed, member.timestamp_opt)
-            if shown == (row.seen_status, utc(row.seen_changed_at), utc(row.seen_opt_at)):
-                still.setdefault(row.seen_status, []).append(row.id)
-                found.add(row.address)
+        ours = tx.rows(select(*columns).where(settled, table.c.address.in_(chunk)))
+        for id_, address, status, changed_at, opt_at in map(tuple, ours):
+            member = members[address]
+            if (
+                status == member.status
+                and utc(changed_at) == member.last_changed
+                and utc(opt_at) == member.timestamp_opt
+            ):
+                still.setdefault(status, []).append(id_)
+                found.add(address)
     for status, ids in still.items():
         values: dict[str, Any] = {"seen_at": now}
         if status == Status.SUBSCRIBED:  # as memory.saw has it
