@@ -15,13 +15,14 @@ from pathlib import Path
 
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 
-from . import commits, latency, rings, scale, sync
+from . import commits, latency, rings, scale, sync, tenants
 
 GROUPS = {
     "commits": commits.measure,
     "latency": latency.measure,
     "rings": rings.measure,
     "sync": sync.measure,
+    "tenants": tenants.measure,
     "scale": scale.measure,
 }
 

@@ -41,6 +41,7 @@ class Customer(db.Model):  # type: ignore[name-defined,misc]
     first_name: Mapped[str]
     last_name: Mapped[str]
     opt_in: Mapped[bool]
+    account: Mapped[str | None]
 
 
 class Bare(db.Model):  # type: ignore[name-defined,misc]
@@ -75,13 +76,16 @@ def create_app() -> Flask:
     db.init_app(app)
     app.add_url_rule("/bare", view_func=bare, methods=["POST"])
     fields = {"FNAME": "first_name", "LNAME": "last_name"}
-    mapping = CustomerMapping(email="email", opt_in="opt_in", merge_fields=fields)
+    tenant = "account" if "BENCH_HOST_TENANTS" in os.environ else None
+    mapping = CustomerMapping(email="email", opt_in="opt_in", merge_fields=fields, tenant=tenant)
     MailchimpOptin(app, db, Customer, mapping=mapping, authorize=lambda: False)
     return app
 
 
 @contextmanager
-def host(database: str, redis_url: str, api_url: str, customers: int) -> Iterator[Flask]:
+def host(
+    database: str, redis_url: str, api_url: str, customers: int, *, tenant: str | None = None
+) -> Iterator[Flask]:
     """An application with so many ticked customers; its tables go when the block ends."""
     os.environ.update(
         BENCH_HOST_DATABASE=database,
@@ -96,7 +100,8 @@ def host(database: str, redis_url: str, api_url: str, customers: int) -> Iterato
         with db.engine.begin() as connection:
             for start in range(0, customers, 10_000):
                 numbers = range(start, min(start + 10_000, customers))
-                connection.execute(insert(Customer.__table__), [row(number) for number in numbers])
+                rows = [row(number) | {"account": tenant} for number in numbers]
+                connection.execute(insert(Customer.__table__), rows)
         try:
             yield app
         finally:

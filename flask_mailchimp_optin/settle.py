@@ -73,7 +73,7 @@ def settle(
     :param goes_on: whether nothing more urgent has turned up; else the rest stays due.
     :raises MailchimpError: about the connection as a whole; single members' troubles stay here.
     """
-    most = _DEEP * LARGEST_BATCH * lease.at_a_time
+    most = LARGEST_BATCH * lease.at_a_time * (_DEEP if goes_on() else 1)
     with services.begin() as tx:
         audience, picked = _pick(tx, services, connection.id, condition, most)
     if audience is None:

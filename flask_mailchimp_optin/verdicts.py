@@ -62,8 +62,9 @@ def take(
         contact.due_at = here.services.now() + _ONCE_MORE
         return
     was, question = contact.agreed, (memory.state(contact), member, answered, made_by_us)
-    if question in alike:
-        changes, outcome, ours = alike[question]
+    known = alike.get(question)
+    if known is not None:
+        changes, outcome, ours = known
         vars(contact).update(changes)
     else:
         outcome, ours = _judge(here, contact, member, answered=answered)

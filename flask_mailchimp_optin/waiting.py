@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sqlalchemy import Row, literal, or_, select, true
+from sqlalchemy import Row, literal, or_, select
 
 from . import hooks, outbox, reconcile, runs, site
 from .inbound import waiting_rings
@@ -134,25 +134,17 @@ def may_send(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
 
 
 def is_due(
-    tx: Transaction,
-    services: Services,
-    connection: Row[Any],
-    which: Any = true(),  # noqa: B008
-    *,
-    at_least: int = 1,
+    tx: Transaction, services: Services, connection: Row[Any], *which: Any, at_least: int = 1
 ) -> bool:
     """Whether it is the turn of some contacts.
 
-    :param which: the SQL condition for those that count.
-    :param at_least: so many, all of them wanted or all of them not.
+    :param which: SQL conditions for those that count.
+    :param at_least: so many with the same wish.
     """
-    contact, here = services.tables.contact, condition(tx, services, connection)
-    query = select(contact.c.id).where(contact.c.connection_id == connection.id, here, which)
-    return any(
-        tx.value(query.where(contact.c.wanted.is_(wanted)).limit(1).offset(at_least - 1))
-        is not None
-        for wanted in WANTED
-    )
+    contact = services.tables.contact
+    here = contact.c.connection_id == connection.id, condition(tx, services, connection), *which
+    query = select(contact.c.id).where(*here).limit(1).offset(at_least - 1)
+    return any(tx.value(query.where(contact.c.wanted.is_(wanted))) is not None for wanted in WANTED)
 
 
 def condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any:
