@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
-from tests.model.world import ADDRESSES, FAULTS, LISTS, Stage, World, stage
+from tests.model.world import ADDRESSES, FAULTS, LISTS, Stage, World, as_very_many, stage
 
 LENGTH = int(os.environ.get("MODEL_LENGTH", "50"))  # steps of a history
 SHARE = 6  # histories of each kind in the suite
@@ -45,8 +45,17 @@ class Machine(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.world: World
 
-    @initialize(host=skews, mailchimp=skews, rows=st.lists(st.tuples(addresses, boxes), max_size=3))
-    def begin(self, host: int, mailchimp: int, rows: list[tuple[str, bool | None]]) -> None:
+    @initialize(
+        host=skews,
+        mailchimp=skews,
+        rows=st.lists(st.tuples(addresses, boxes), max_size=3),
+        many=st.booleans(),
+    )
+    def begin(
+        self, host: int, mailchimp: int, rows: list[tuple[str, bool | None]], many: bool = False
+    ) -> None:
+        if many:
+            self.stack.enter_context(as_very_many())
         world = self.stage.world(
             host_ahead_s=host, sandbox_ahead_s=mailchimp, always_confirm=self.always_confirm
         )

@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, drain, overviews, waiting
+from flask_mailchimp_optin import connect, drain, overviews, send, settle, waiting
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.sandbox import ImpossibleActError
@@ -85,6 +86,17 @@ class Stage:
                 yield World(self, host, promises, now)
             finally:
                 self.sandbox.ringer.close()
+
+
+@contextmanager
+def as_very_many() -> Iterator[None]:
+    """A few customers are dealt with as very many: read in bulk, told in several calls, shared out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settle, "_SINGLE_READS", 0)
+        patch.setattr(drain, "SHARED_FROM", 2)
+        for module in (settle, send):
+            patch.setattr(module, "LARGEST_BATCH", 2)
+        yield
 
 
 @contextmanager
