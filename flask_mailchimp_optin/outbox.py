@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, and_, delete, exists, insert, or_, select
+from sqlalchemy import Row, and_, delete, exists, func, insert, or_, select
 
 from .addresses import canonical_or_none
 from .contacts import chunks
@@ -174,7 +174,7 @@ def _about(
 ) -> Iterator[tuple[Row[Any], list[Noted]]]:
     """The rows that say something of these customers, each with what it says of them."""
     table, wanted = services.tables.outbox, set(keys)
-    if tx.value(select(table.c.id).limit(1)) is None:
+    if tx.value(select(func.min(table.c.id))) is None:
         return  # as nearly always
     several = and_(table.c.customer_key.is_(None), table.c.changes.isnot(None))
     for n, chunk in enumerate(chunks(sorted(wanted))):
