@@ -144,6 +144,7 @@ class _Holder:
         if self._settle(lease, connection):
             return True
         goes_on = _goes_on(services, connection, self._deadline)
+        self._recent.forget()
         return connection.enabled and (
             reconcile.step(services, lease, connection, client, goes_on)
             or reconcile.plan_daily(services, lease, connection)
@@ -153,6 +154,8 @@ class _Holder:
         """A round with the shards that are ours; until they are empty, or something can't be shared."""
         services, lease = self._services, self._lease
         self._shards = shards.turn(services, connection.id, lease.owner, self._shards)
+        if self._shards is None or self._shards.are_new:
+            self._recent.forget()
         with services.begin() as tx:
             goes_on = self._shards is not None and not _needs_one(tx, services, connection)
         if goes_on and self._shards is not None:
@@ -164,6 +167,7 @@ class _Holder:
         if self._shards is not None:
             shards.give_back(services, self._shards)
         self._shards, self._alone = None, False
+        self._recent.forget()
         shards.call_in(services, lease)
         return True
 
@@ -252,6 +256,8 @@ def _help(services: Services, connection_id: int, owner: str, deadline: float) -
             if client is None:
                 client = services.client(connection)
                 recent = Recent(client, services.now)
+            elif mine.are_new:
+                recent.forget()
             if mine.at_a_time > 1:
                 services.wake()  # there is room for another
             settled = 0

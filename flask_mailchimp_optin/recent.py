@@ -1,12 +1,13 @@
 """What changed in an audience lately, read in bulk where single readings would be too many.
 
-Both journeys. Kept for half a minute, so that a long drain doesn't ask before each of its batches.
-Knows the client only.
+Both journeys. Kept for half a minute, so that a long drain doesn't ask before each of its batches. But
+it speaks of nobody twice, for whoever was looked at may have another status since, perhaps through us;
+and of nobody who was to be looked at later than it began. Knows the client only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,14 +31,22 @@ class Reading:
     members: Mapping[str, MemberRead]
 
     def covers(
-        self, since: datetime | None, archived_since: datetime | None, now: datetime
+        self,
+        since: datetime | None,
+        archived_since: datetime | None,
+        asked_at: datetime | None,
+        now: datetime,
     ) -> bool:
-        """Whether it is as good as a new one."""
+        """Whether it is as good as a new one.
+
+        :param asked_at: when somebody last asked for a look.
+        """
         changed = since is None or (self.since is not None and self.since <= since)
         archived = self.archived_since is None or (
             archived_since is not None and self.archived_since <= archived_since
         )
-        return changed and archived and now - self.at <= _GOOD_FOR
+        heard = asked_at is None or asked_at < self.at
+        return changed and archived and heard and now - self.at <= _GOOD_FOR
 
 
 class Recent:
@@ -46,18 +55,36 @@ class Recent:
     def __init__(self, client: Client, now: Callable[[], datetime]) -> None:
         self._client, self._now = client, now
         self._last: dict[str, Reading] = {}
+        self._looked_at: dict[str, set[str]] = {}
+
+    def forget(self) -> None:
+        """Others may have been at it since, or more was read in another way."""
+        self._last.clear()
+
+    def looked_at(self, list_id: str, addresses: Iterable[str]) -> None:
+        """What was read says nothing of these any more."""
+        self._looked_at.setdefault(list_id, set()).update(addresses)
 
     def read(
-        self, list_id: str, since: datetime | None, archived_since: datetime | None
+        self,
+        list_id: str,
+        since: datetime | None,
+        archived_since: datetime | None,
+        addresses: Iterable[str],
+        asked_at: datetime | None,
     ) -> Reading:
         """Who changed in a list since then.
 
         :param since: None: only archived members are wanted.
         :param archived_since: Mailchimp shows archived members only if they are asked for; None: all.
+        :param addresses: of whom something is to be known.
+        :param asked_at: when the last of them was rung for.
         """
         now, last = self._now(), self._last.get(list_id)
-        if last is not None and last.covers(since, archived_since, now):
+        is_new = self._looked_at.get(list_id, set()).isdisjoint(addresses)
+        if last is not None and is_new and last.covers(since, archived_since, asked_at, now):
             return last
+        self._looked_at.pop(list_id, None)
         members: dict[str, MemberRead] = {}
         if since is not None:
             for page in pages(self._client, list_id, since):

@@ -121,7 +121,9 @@ def _run(here: Round, picked: list[Contact], goes_on: Callable[[], bool]) -> Non
     for contact in orphans:
         leave.part(here, contact)
     owned = [c for c in picked if not c.orphan]
-    send.together(here, _ready(here, owned, _read(here, owned)), goes_on)
+    reads = _read(here, owned)
+    here.recent.looked_at(here.audience.list_id, [contact.address for contact in picked])
+    send.together(here, _ready(here, owned, reads), goes_on)
     for contact, verb in [v for v in here.verbs if v[1] in _ALONE]:
         send.alone(here, contact, verb)
     here.tell()
@@ -195,7 +197,13 @@ def _changed(
     # A newcomer who is a member after all is refused by Mailchimp, but for who was archived.
     changed = None if all(_is_newcomer(c) for c in known) else since
     try:
-        reading = here.recent.read(here.audience.list_id, changed, None if unsure else since)
+        reading = here.recent.read(
+            here.audience.list_id,
+            changed,
+            None if unsure else since,
+            [contact.address for contact in everybody],
+            max((c.due_at for c in everybody if c.look), default=None),
+        )
     except (OutcomeUnknown, TryLater) as error:
         if error.status in (403, 429):
             raise

@@ -29,12 +29,14 @@ class Shards:
 
     :ivar fences: by the shard's number.
     :ivar of: how many there are in all.
+    :ivar are_new: some were taken just now: others may have been at their contacts.
     """
 
     connection_id: int
     owner: str
     fences: Mapping[int, int]
     of: int
+    are_new: bool
     seconds: float
     taken_at: datetime
     taken_monotonic: float
@@ -165,6 +167,7 @@ def turn(
             owner=owner,
             fences=kept,
             of=of,
+            are_new=not kept.keys() <= fences.keys(),
             seconds=seconds,
             taken_at=now,
             taken_monotonic=time.monotonic(),

@@ -195,3 +195,32 @@ def test_a_yes_without_a_time_gets_none_by_being_shared(connected: Host) -> None
     connected.work()
     assert [connected.box(key) for key in (ada, mate, bob)] == [False, False, False]
     assert connected.status(ADA) == "unsubscribed"
+
+
+def test_a_reading_of_many_is_not_believed_again_once_something_was_done(connected: Host) -> None:
+    people = {f"c{n}@example.com": 0 for n in range(25)}  # more than are read one by one
+    for address in people:
+        people[address] = connected.add(address, wants_news=True)
+    connected.work()
+    for address, key in people.items():
+        connected.sandbox.edit_profile(connected.list_id, address, LNAME="Lovelace")  # it rings
+        connected.change(key, wants_news=False)
+    connected.work()  # the nos go first; then the rings are looked at
+    assert {connected.box(key) for key in people.values()} == {False}
+    assert {connected.status(address) for address in people} == {"unsubscribed"}
+
+
+def test_nor_of_whom_something_was_rung_since(connected: Host) -> None:
+    first, then = ([f"{name}{n}@example.com" for n in range(25)] for name in "ab")
+    people = {address: connected.add(address, wants_news=True) for address in first + then}
+    connected.work()
+
+    def leave(addresses: list[str]) -> None:
+        for address in addresses:
+            connected.sandbox.unsubscribe(connected.list_id, address)  # it rings
+
+    leave(first)
+    # The others go while those are read, and are looked at in the same drain.
+    connected.sandbox.after_effect(lambda: leave(then), 2, f"lists/{connected.list_id}/members")
+    connected.work()
+    assert {connected.box(key) for key in people.values()} == {False}
