@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import redis
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import insert
+from sqlalchemy import Engine, event, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
@@ -23,6 +24,13 @@ from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.vault import new_key
 
 _QUEUE = "bench"
+
+
+@event.listens_for(Engine, "connect")
+def _several_processes(connection: Any, _: object) -> None:
+    """SQLite as the documentation has it where there are workers."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.executescript("PRAGMA journal_mode=WAL; PRAGMA busy_timeout=15000;")
 
 
 class Base(DeclarativeBase):

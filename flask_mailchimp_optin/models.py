@@ -264,7 +264,7 @@ def _contact() -> list[Any]:
         _fk("contact", "connection_id", "connection"),
         _fk("contact", "audience_id", "audience"),
         UniqueConstraint("audience_id", "address", name=f"uq_{PREFIX}contact_address"),
-        Index(f"ix_{PREFIX}contact_due", "connection_id", "wanted", "due_at"),
+        Index(f"ix_{PREFIX}contact_due", "connection_id", "wanted", "due_at", "id"),
         Index(f"ix_{PREFIX}contact_refusal", "connection_id", "refusal"),
         Index(f"ix_{PREFIX}contact_run", "run_id"),
     ]
