@@ -43,20 +43,52 @@ _WAIT_S = 0.05  # between two looks whether others are through
 _LONG = timedelta(seconds=60)  # what can't be shared out waits for no more than that
 
 
-def drain(services: Services, connection_id: int, owner: str, *, budget_s: float = 30.0) -> bool:
+class _Turn:
+    """The time that a connection has, before others have theirs."""
+
+    def __init__(
+        self, services: Services, connection_id: int, budget_s: float, longest_s: float
+    ) -> None:
+        self._services, self._connection_id, self._budget_s = services, connection_id, budget_s
+        self._ends_at = time.monotonic() + budget_s
+        self._longest_at = time.monotonic() + longest_s
+
+    def is_over(self) -> bool:
+        """Not as long as nobody else has anything to do, up to the longest time."""
+        now = time.monotonic()
+        if now < self._ends_at:
+            return False
+        if now >= self._longest_at:
+            return True
+        if set(waiting.connections_with_work(self._services)) - {self._connection_id}:
+            self._longest_at = now
+            return True
+        self._ends_at = now + self._budget_s
+        return False
+
+
+def drain(
+    services: Services,
+    connection_id: int,
+    owner: str,
+    *,
+    budget_s: float = 30.0,
+    longest_s: float = 0.0,
+) -> bool:
     """Work a connection off until nothing is due or the time is up; whether more is left.
 
     :param owner: names the process, for the lease.
     :param budget_s: seconds, after which others get their turn.
+    :param longest_s: seconds that it may take if nobody else has anything to do.
     """
-    deadline = time.monotonic() + budget_s
+    turn = _Turn(services, connection_id, budget_s, longest_s)
     while True:
         lease = leases.take(services, connection_id, owner)
         if lease is None:
             # Somebody else is at it, and looks again after giving the lease back.
-            return _help(services, connection_id, owner, deadline)
+            return _help(services, connection_id, owner, turn)
         try:
-            pieces = _work_off(services, lease, deadline)
+            pieces = _work_off(services, lease, turn)
         except LeaseLost:
             logger.info("a lease was lost", extra={"connection": connection_id})
             pieces = 1
@@ -66,16 +98,16 @@ def drain(services: Services, connection_id: int, owner: str, *, budget_s: float
         # in a whole round waits for the next sweep.
         if not pieces or not waiting.has_work(services, connection_id):
             return False
-        if time.monotonic() >= deadline:
+        if turn.is_over():
             return True
 
 
-def _work_off(services: Services, lease: Lease, deadline: float) -> int:
+def _work_off(services: Services, lease: Lease, turn: _Turn) -> int:
     """Pieces of work until nothing is due or the time is up; how many, at least one if it can be."""
     holder: _Holder | None = None
     pieces = 0
     try:
-        while not pieces or time.monotonic() < deadline:
+        while not pieces or not turn.is_over():
             with services.begin() as tx:
                 connection = services.connection(tx, lease.connection_id)
                 run = runs.current(tx, services, lease.connection_id)
@@ -88,7 +120,7 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
             )
             pieces += more
             if may_send:
-                holder = holder or _Holder(services, lease, services.client(connection), deadline)
+                holder = holder or _Holder(services, lease, services.client(connection), turn)
                 # While there is more to absorb, only a no goes out: it goes ahead of everything.
                 spoken = holder.speak(connection, only_nos=more)
                 pieces += spoken
@@ -106,9 +138,9 @@ def _work_off(services: Services, lease: Lease, deadline: float) -> int:
 class _Holder:
     """Whoever holds a connection's lease, and what it says to Mailchimp: alone, or among others."""
 
-    def __init__(self, services: Services, lease: Lease, client: Client, deadline: float) -> None:
+    def __init__(self, services: Services, lease: Lease, client: Client, turn: _Turn) -> None:
         self._services, self._lease, self._client = services, lease, client
-        self._deadline = deadline
+        self._turn = turn
         self._recent = Recent(client, services.now)
         self._shards: Shards | None = None
         self._alone = False  # nobody helps any more
@@ -143,7 +175,7 @@ class _Holder:
             return True
         if self._settle(lease, connection):
             return True
-        goes_on = _goes_on(services, connection, self._deadline)
+        goes_on = _goes_on(services, connection, self._turn)
         self._recent.forget()
         return connection.enabled and (
             reconcile.step(services, lease, connection, client, goes_on)
@@ -175,7 +207,7 @@ class _Holder:
         self, lease: Lease | Shards, connection: Row[Any], *, only_nos: bool = False
     ) -> int:
         condition = _due(self._services, connection, lease, only_nos=only_nos)
-        goes_on = _goes_on(self._services, connection, self._deadline)
+        goes_on = _goes_on(self._services, connection, self._turn)
         return settle.settle(
             self._services, lease, connection, self._client, self._recent, condition, goes_on
         )
@@ -202,11 +234,11 @@ def _is_much(services: Services, connection: Row[Any]) -> bool:
         ) and not _needs_one(tx, services, connection)
 
 
-def _goes_on(services: Services, connection: Row[Any], deadline: float) -> Callable[[], bool]:
+def _goes_on(services: Services, connection: Row[Any], turn: _Turn) -> Callable[[], bool]:
     """Whether a round may take longer: there is time, and nothing else has turned up."""
 
     def goes_on() -> bool:
-        if time.monotonic() >= deadline:
+        if turn.is_over():
             return False
         with services.begin() as tx:
             return not waiting.turned_up(tx, services, connection)
@@ -236,12 +268,12 @@ def _needs_one(tx: Transaction, services: Services, connection: Row[Any]) -> boo
     return False
 
 
-def _help(services: Services, connection_id: int, owner: str, deadline: float) -> bool:
+def _help(services: Services, connection_id: int, owner: str, turn: _Turn) -> bool:
     """Settle shards of a connection that somebody else works off; whether more is left."""
     mine: Shards | None = None
     client: Client | None = None
     try:
-        while time.monotonic() < deadline:
+        while not turn.is_over():
             mine = shards.turn(services, connection_id, owner, mine)
             if mine is None:
                 return False
@@ -263,7 +295,7 @@ def _help(services: Services, connection_id: int, owner: str, deadline: float) -
             settled = 0
             with _trouble(services, mine):
                 condition = _due(services, connection, mine, only_nos=False)
-                goes_on = _goes_on(services, connection, deadline)
+                goes_on = _goes_on(services, connection, turn)
                 settled = settle.settle(
                     services, mine, connection, client, recent, condition, goes_on
                 )

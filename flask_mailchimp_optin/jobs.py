@@ -247,12 +247,11 @@ def _drain(app: Flask, connection_id: int) -> None:
     """A slice, and another as long as nobody else has anything to do."""
     here = state.of(app)
     _with_redis(here.config, lambda redis: redis.delete(flag(here.config.QUEUE, connection_id)))
-    deadline = time.monotonic() + _LONGEST_S
-    while drain.drain(here.services, connection_id, owner(), budget_s=_SLICE_S):
-        others = set(waiting.connections_with_work(here.services)) - {connection_id}
-        if others or time.monotonic() > deadline:
-            _ask_for(here.config, connection_id)
-            return
+    more = drain.drain(
+        here.services, connection_id, owner(), budget_s=_SLICE_S, longest_s=_LONGEST_S
+    )
+    if more:
+        _ask_for(here.config, connection_id)
 
 
 def _ask_for(config: Config, connection_id: int, *, at_front: bool = False) -> None:

@@ -139,7 +139,7 @@ def test_whoever_holds_the_lease_absorbs_while_another_helps(
                 drain.drain(services, 1, "first", budget_s=0.0)
                 _share_out(host)
                 with Interleaved(host, turn, somebody_acts) as interleaved:
-                    drain._help(services, 1, "helper", time.monotonic() + 30)
+                    drain._help(services, 1, "helper", drain._Turn(services, 1, 30.0, 0.0))
             until_quiet(host)
             promises.check()
         if not interleaved.met:
