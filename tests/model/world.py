@@ -92,7 +92,7 @@ class Stage:
 def as_very_many() -> Iterator[None]:
     """A few customers are dealt with as very many: read in bulk, told in several calls, shared out."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settle, "_SINGLE_READS", 0)
+        patch.setattr(settle, "_SINGLE_READS", 1)  # who is alone is read alone
         patch.setattr(drain, "SHARED_FROM", 2)
         for module in (settle, send):
             patch.setattr(module, "LARGEST_BATCH", 2)
