@@ -75,6 +75,10 @@ class Round:
 
         self.keys |= self.services.transact(work)
 
+    def looked_at(self, some: Iterable[Contact]) -> None:
+        """No bulk reading made before speaks of these contacts any more."""
+        self.recent.looked_at(self.audience.list_id, [contact.address for contact in some])
+
     def at_once(self, call: Callable[[T], A], given: Iterable[T]) -> Iterator[tuple[T, A]]:
         """Calls in threads, as many at a time as Mailchimp may be asked; each with what it returned.
 

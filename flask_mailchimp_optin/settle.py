@@ -112,18 +112,18 @@ def _pick(
 def _run(here: Round, picked: list[Contact], goes_on: Callable[[], bool]) -> None:
     for contact in picked:
         memory.adopt(contact, here.services.now())
+    here.looked_at([c for c in picked if c.moved_from])
     old = {c.moved_from for c in picked}
     picked = [c for c in picked if not c.moved_from or leave.move(here, c)]
     # What a move made of the old address's contact is not overwritten: it is due on its own.
     picked = [c for c in picked if c.address not in old]
     orphans = [c for c in picked if c.orphan]
     here.load(orphans)
+    here.looked_at(orphans)
     for contact in orphans:
         leave.part(here, contact)
     owned = [c for c in picked if not c.orphan]
-    reads = _read(here, owned)
-    here.recent.looked_at(here.audience.list_id, [contact.address for contact in picked])
-    send.together(here, _ready(here, owned, reads), goes_on)
+    send.together(here, _ready(here, owned, _read(here, owned)), goes_on)
     for contact, verb in [v for v in here.verbs if v[1] in _ALONE]:
         send.alone(here, contact, verb)
     here.tell()
@@ -135,6 +135,7 @@ def _ready(
     """What can be told together, as many contacts at a time as one call takes."""
     for some in contacts.chunks(owned, LARGEST_BATCH):
         here.load(some)
+        here.looked_at(some)
         before, here.verbs = here.verbs, []
         looked, alike = [], verdicts.Alike()
         for contact in some:
