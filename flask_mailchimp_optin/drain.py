@@ -274,9 +274,10 @@ def _help(services: Services, connection_id: int, owner: str, turn: _Turn) -> bo
     client: Client | None = None
     try:
         while not turn.is_over():
-            mine = shards.turn(services, connection_id, owner, mine)
-            if mine is None:
-                return False
+            following = shards.turn(services, connection_id, owner, mine)
+            if following is None:
+                return False  # called in: what we hold is given back
+            mine = following
             if not mine.fences:
                 time.sleep(_WAIT_S)
                 continue

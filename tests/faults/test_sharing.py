@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
 
-from flask_mailchimp_optin import connect, drain, lease, shards
+from flask_mailchimp_optin import connect, drain, lease, settle, shards
 from tests.faults.processes import Parts, until
 from tests.faults.stage import Stage, until_quiet
 from tests.faults.test_leases import Interleaved
@@ -146,6 +147,29 @@ def test_whoever_holds_the_lease_absorbs_while_another_helps(
             break
     assert turn > 6
     stage.good()
+
+
+def test_whoever_is_called_in_gives_back_what_they_hold(
+    connected: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, settled = connected.services, settle.settle
+
+    def then_called_in(*args: Any) -> int:
+        number = settled(*args)
+        held = lease.take(services, 1, "first")
+        assert held is not None
+        shards.call_in(services, held)
+        lease.release(services, held)
+        return number
+
+    for number in range(3):
+        connected.add(f"c{number}@example.com", wants_news=True)
+    with connected.app.app_context():
+        drain.drain(services, 1, "first", budget_s=0.0)  # looked at, and due
+        _share_out(connected)
+        monkeypatch.setattr(settle, "settle", then_called_in)
+        drain._help(services, 1, "helper", drain._Turn(services, 1, 30.0, 0.0))
+        assert not shards.held(services, 1)  # else the others wait until the lease runs out
 
 
 def _share_out(host: Host) -> None:
