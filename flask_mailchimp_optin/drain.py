@@ -206,11 +206,24 @@ class _Holder:
     def _settle(
         self, lease: Lease | Shards, connection: Row[Any], *, only_nos: bool = False
     ) -> int:
-        condition = _due(self._services, connection, lease, only_nos=only_nos)
-        goes_on = _goes_on(self._services, connection, self._turn)
-        return settle.settle(
-            self._services, lease, connection, self._client, self._recent, condition, goes_on
-        )
+        client, recent, turn = self._client, self._recent, self._turn
+        return _settle(self._services, lease, connection, client, recent, turn, only_nos=only_nos)
+
+
+def _settle(
+    services: Services,
+    lease: Lease | Shards,
+    connection: Row[Any],
+    client: Client,
+    recent: Recent,
+    turn: _Turn,
+    *,
+    only_nos: bool = False,
+) -> int:
+    """A round with the contacts that may be settled with this lease; how many."""
+    condition = _due(services, connection, lease, only_nos=only_nos)
+    goes_on = _goes_on(services, connection, turn)
+    return settle.settle(services, lease, connection, client, recent, condition, goes_on)
 
 
 def _due(services: Services, connection: Row[Any], lease: Lease | Shards, *, only_nos: bool) -> Any:
@@ -295,11 +308,7 @@ def _help(services: Services, connection_id: int, owner: str, turn: _Turn) -> bo
                 services.wake()  # there is room for another
             settled = 0
             with _trouble(services, mine):
-                condition = _due(services, connection, mine, only_nos=False)
-                goes_on = _goes_on(services, connection, turn)
-                settled = settle.settle(
-                    services, mine, connection, client, recent, condition, goes_on
-                )
+                settled = _settle(services, mine, connection, client, recent, turn)
             if not settled:
                 return False
         return True

@@ -65,7 +65,7 @@ def settle(
     client: Client,
     recent: Recent,
     condition: Any,
-    goes_on: Callable[[], bool] = lambda: False,
+    goes_on: Callable[[], bool],
 ) -> int:
     """Settle due contacts of one audience, as many as go out at once and some more; how many.
 
