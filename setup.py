@@ -54,6 +54,7 @@ setup(
             "hypothesis>=6.100",
             "mailchimp-marketing>=3.0.80",
             "jsonschema>=4.21",
+            "Flask-Babel>=4.0",
             "Flask-Migrate>=4.0",
             "gunicorn>=22",
             "psycopg[binary]>=3.1",

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, current_app, g, render_template, r
 from flask_wtf.csrf import CSRFError, validate_csrf
 from wtforms import ValidationError
 
-from .. import state
+from .. import i18n, state
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
@@ -19,6 +19,7 @@ pages = Blueprint(
     static_folder="static",
     static_url_path="/static",
 )
+pages.context_processor(i18n.for_templates)
 
 
 @pages.before_request
