@@ -10,7 +10,7 @@ DOCS := $(VENV)/.installed-docs
 MUTANTS := $(VENV)/.installed-mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-browser soak model machine pictures lint format types mutants docs bench clean chaos
+.PHONY: help demo demo-check test test-browser soak model machine pictures messages lint format types mutants docs bench clean chaos
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,6 +44,9 @@ chaos: $(DEV)  ## Kill host and worker at every system call, and look what becam
 
 pictures: $(DEV)  ## Take the documentation's pictures anew
 	PYTHONPATH=. $(BIN)/python docs/pictures.py
+
+messages: $(DEV)  ## Write the catalogues of texts anew: the template, and what each language lacks
+	$(BIN)/python .ci/messages.py
 
 lint: $(DEV)  ## Check style and the layers of imports
 	$(BIN)/ruff check .

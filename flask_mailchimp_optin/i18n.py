@@ -1,13 +1,16 @@
 """Our texts, numbers and times in the reader's language. Edge.
 
 Through Flask-Babel, where the host has set it up: its locale and its time zone. Plain English and UTC
-without. The translations are our own domain, beside the host's.
+without. The catalogues are ours, beside the host's, and are read as translators write them: there is
+nothing to compile and nothing to forget.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from markupsafe import Markup
 
 from .texts import Text
 
-DOMAIN = "flask_mailchimp_optin"
+#: A folder for each language, and the template that new ones begin with.
 TRANSLATIONS = Path(__file__).parent / "translations"
+_PLACE = re.compile(r"%\((\w+)\)s")
 
 
 def gettext(msgid: str, **values: Any) -> str:
@@ -35,17 +39,21 @@ def ngettext(one: str, many: str, n: int, **values: Any) -> str:
 
 
 def said(text: str | Exception) -> str:
-    """A text or an error's text in the reader's language, whoever made it."""
+    """A text or an error's text in the reader's language, whoever made it.
+
+    Of a text that was stored only the English is left: it is recognised by what is around its values.
+    """
     if isinstance(text, Exception):
         text = text.args[0] if text.args else str(text)
     if isinstance(text, Text):
         return gettext(text.msgid, **text.values)
-    return gettext(str(text))
+    catalogue = _catalogue()
+    return str(text) if catalogue is None or not text else catalogue.recognised(str(text))
 
 
 def number(value: float) -> str:
     """A number, as the reader's language writes it."""
-    if _domain() is None:
+    if not _has_babel():
         return f"{value:,}"
     from flask_babel import format_decimal
 
@@ -58,17 +66,17 @@ def moment(at: datetime) -> str:
 
     :param at: aware.
     """
-    if _domain() is None:
+    if not _has_babel():
         return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    from flask_babel import format_datetime, get_timezone
+    from flask_babel import format_date, format_time, get_timezone
 
     zone = at.astimezone(get_timezone()).tzname()
-    return f"{format_datetime(at, 'short')} {zone}"
+    return f"{format_date(at, 'medium')} {format_time(at, 'short')} {zone}"
 
 
 def language() -> str:
     """The reader's language, for ``lang=``."""
-    if _domain() is None:
+    if not _has_babel():
         return "en"
     from flask_babel import get_locale
 
@@ -98,11 +106,11 @@ def _marked_number(one: str, many: str, n: int, **values: Any) -> Markup:
 
 def _found(one: str, many: str | None = None, n: int = 1) -> str:
     """The translation, or the English text itself."""
-    domain = _domain()
-    if domain is None:
+    catalogue = _catalogue()
+    if catalogue is None or not one:  # for nothing, gettext has the catalogue's own heading
         return one if many is None or n == 1 else many
-    found = domain.get_translations()
-    return str(found.ugettext(one) if many is None else found.ungettext(one, many, n))
+    found = catalogue.translations
+    return str(found.gettext(one) if many is None else found.ngettext(one, many, n))
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Any]:
@@ -115,15 +123,73 @@ def _value(value: Any) -> Any:
     return said(value) if isinstance(value, Text) else value
 
 
-def _domain() -> Any:
-    """Our translations; None where the host has no Flask-Babel."""
-    if not has_app_context() or "babel" not in current_app.extensions:
+def _has_babel() -> bool:
+    return has_app_context() and "babel" in current_app.extensions
+
+
+def _catalogue() -> _Catalogue | None:
+    """What the reader's language has; None for English, and where the host has no Flask-Babel."""
+    if not _has_babel():
         return None
-    return _our_domain()
+    from flask_babel import get_locale  # the host's dependency, not ours
+
+    locale = get_locale()
+    return None if locale is None else _read(TRANSLATIONS, str(locale))
 
 
 @cache
-def _our_domain() -> Any:
-    from flask_babel import Domain  # the host's dependency, not ours
+def _read(folder: Path, locale: str) -> _Catalogue | None:
+    """A language's catalogue: the one of its country, or the language's own."""
+    for name in (locale, locale.split("_", maxsplit=1)[0]):
+        path = folder / name / "LC_MESSAGES" / "flask_mailchimp_optin.po"
+        if path.is_file():
+            return _Catalogue(path)
+    return None
 
-    return Domain([str(TRANSLATIONS)], DOMAIN)
+
+class _Catalogue:
+    """One language's texts, and a way to find those whose values are filled in already."""
+
+    def __init__(self, path: Path) -> None:
+        from babel.messages.mofile import write_mo
+        from babel.messages.pofile import read_po
+        from babel.support import Translations
+
+        with path.open("rb") as file:
+            texts = read_po(file)
+        compiled = BytesIO()
+        write_mo(compiled, texts)
+        compiled.seek(0)
+        self.translations = Translations(compiled)
+        with_values = (text.id for text in texts if isinstance(text.id, str))
+        # The most telling first: what has the most text around its values.
+        self._patterns = [
+            (_pattern(msgid), msgid)
+            for msgid in sorted(with_values, key=lambda one: -len(_PLACE.sub("", one)))
+            if _PLACE.search(msgid) and len(_PLACE.sub("", msgid)) > 5
+        ]
+        self.recognised = lru_cache(maxsize=2048)(self._recognised)
+
+    def _recognised(self, text: str) -> str:
+        found = str(self.translations.gettext(text))
+        if found != text:
+            return found
+        for pattern, msgid in self._patterns:
+            match = pattern.fullmatch(text)
+            if match:
+                return str(self.translations.gettext(msgid)) % match.groupdict()
+        return text
+
+
+def _pattern(msgid: str) -> re.Pattern[str]:
+    """What a text looks like when its values are filled in; a value that comes again is the same."""
+    parts = _PLACE.split(msgid)
+    seen: set[str] = set()
+    pattern = ""
+    for i, part in enumerate(parts):
+        if i % 2 == 0:
+            pattern += re.escape(part)
+        else:
+            pattern += f"(?P={part})" if part in seen else f"(?P<{part}>.+?)"
+            seen.add(part)
+    return re.compile(pattern, re.DOTALL)
