@@ -18,7 +18,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from . import connect, health, jobs, overviews, runs, site, standing, state
+from . import connect, health, jobs, overviews, person, runs, site, standing, state
 from .errors import MailchimpOptinError
 from .services import Services
 
@@ -263,6 +263,39 @@ def history(customer_key: str) -> None:
         answer = f": {row.receipt}" if row.receipt else ""
         yes_no = "yes" if row.value else "no"
         click.echo(f"{row.decided_at:%Y-%m-%d %H:%M:%S} UTC  {yes_no}, {row.source}{who}{answer}")
+
+
+@_command("export")
+@click.argument("customer_key")
+@tenant_option
+def export(customer_key: str, tenant: str) -> None:
+    """Everything that is kept of a customer, as JSON, for a request for access."""
+    click.echo(person.as_json(person.export(_services(), tenant, customer_key)))
+
+
+@_command("look")
+@click.argument("customer_key")
+@tenant_option
+def look(customer_key: str, tenant: str) -> None:
+    """Have a worker look at a customer's address at Mailchimp now."""
+    person.look(_services(), tenant, customer_key)
+    click.echo("A worker looks now. See: flask mailchimp history")
+
+
+@_command("erase")
+@click.argument("customer_key")
+@click.confirmation_option(
+    prompt="Delete this person permanently at Mailchimp, and erase what is kept of them here?"
+)
+@tenant_option
+def erase(customer_key: str, tenant: str) -> None:
+    """Erase a person, here and permanently at Mailchimp. The customer themselves is not changed."""
+    done = person.erase(_services(), tenant, customer_key)
+    if not done.connected:
+        click.echo("Mailchimp is not connected: nothing was deleted there.")
+    for address in done.shared:
+        click.echo(f"{address} stays: another customer has it, too.")
+    click.echo("Erased.")
 
 
 @_command("webhook")

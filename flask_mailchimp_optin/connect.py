@@ -150,7 +150,7 @@ def refresh(services: Services, tenant: str) -> ListChanges:
     :raises MailchimpError: they could not be fetched; nothing was changed.
     """
     connection = _connection(services, tenant)
-    with _client(services, connection) as client:
+    with client_of(services, connection) as client:
         lists = client.audiences()
     table = services.tables.connection
 
@@ -197,7 +197,7 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
 
     def work(tx: Transaction) -> None:
         # Read again: if the answer to the commit is lost, the second try finds nothing to change.
-        connection = _ours(tx, services, tenant)
+        connection = ours(tx, services, tenant)
         master = _master_id(tx, services, connection, settings)
         other_master = master != connection.master_audience_id
         values: dict[str, Any] = {
@@ -302,7 +302,7 @@ def disconnect(services: Services, tenant: str) -> list[str]:
 
 def _remove_webhooks(services: Services, connection: Row[Any]) -> list[str]:
     try:
-        with _client(services, connection) as client:
+        with client_of(services, connection) as client:
             return hooks.remove_all(services, connection, client)
     except (MailchimpError, CannotDecrypt):
         lists = overviews.read(services, connection.tenant).lists
@@ -419,10 +419,14 @@ def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> N
 def _connection(services: Services, tenant: str) -> Row[Any]:
     """The tenant's connection, as long as it belongs to this very site."""
     with services.begin() as tx:
-        return _ours(tx, services, tenant)
+        return ours(tx, services, tenant)
 
 
-def _ours(tx: Transaction, services: Services, tenant: str) -> Row[Any]:
+def ours(tx: Transaction, services: Services, tenant: str) -> Row[Any]:
+    """The tenant's connection.
+
+    :raises RefusedInput: there is none, or it belongs to another site.
+    """
     connection, other = _found(tx, services, tenant)
     if other is not None:
         raise CopiedSite(f"{other} {site.SAY_FIRST}")
@@ -442,7 +446,11 @@ def _found(tx: Transaction, services: Services, tenant: str) -> tuple[Row[Any], 
     return connection, site.difference(tx, services, connection)
 
 
-def _client(services: Services, connection: Row[Any]) -> Client:
+def client_of(services: Services, connection: Row[Any]) -> Client:
+    """Mailchimp, with the connection's key.
+
+    :raises KeyRefused: it can't be decrypted.
+    """
     try:
         return services.client(connection)
     except CannotDecrypt as error:

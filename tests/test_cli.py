@@ -121,6 +121,22 @@ def test_retry_and_history(connected: Host) -> None:
     assert "yes, code" in run(connected, "history", str(ada)).output
 
 
+def test_a_person_is_exported_looked_at_and_erased(connected: Host) -> None:
+    ada = str(connected.add("ada@example.com", wants_news=True))
+    connected.work()
+    found = json.loads(run(connected, "export", ada).output)
+    assert found["at_mailchimp"][0]["status"] == "subscribed"
+    assert "A worker looks now" in run(connected, "look", ada).output
+    assert "still ticked" in run(connected, "erase", ada, "--yes").output
+    connected.work()
+    connected.delete(int(ada))
+    connected.work()
+    assert "Aborted" in run(connected, "erase", ada, typed="n\n").output
+    assert run(connected, "erase", ada, typed="y\n").output.endswith("Erased.\n")
+    assert connected.status("ada@example.com") is None
+    assert "Nothing is known" in run(connected, "export", "999").output
+
+
 def test_webhooks_can_be_registered_anew(connected: Host) -> None:
     (before,) = connected.sandbox.webhooks(connected.list_id)
     assert run(connected, "webhook", "register").exit_code == 0

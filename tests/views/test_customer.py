@@ -128,6 +128,88 @@ def test_a_key_may_hold_any_characters(connected: Host, admin: Admin, key: str) 
     assert "Yes" in page
 
 
+def test_what_mailchimp_said_is_asked_for_again(connected: Host, admin: Admin) -> None:
+    key = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.hold_rings()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    admin.send(f"/look-again/{key}", open_first=f"/customers/{key}")
+    assert "A worker looks at Mailchimp now." in admin.text
+    connected.work()
+    admin.open(f"/customers/{key}")
+    assert "Not subscribed at Mailchimp." in admin.text
+    assert "not ticked" in admin.text
+
+
+def test_who_is_gone_is_not_looked_for(connected: Host, admin: Admin) -> None:
+    record(connected, "gone")
+    admin.open("/customers/gone")
+    assert "Look again now" not in admin.text
+    assert admin.client.post(f"{ROOT}/look-again/nobody", data={}).status_code == 400
+
+
+def test_an_export_is_a_file_that_nobody_keeps(connected: Host, admin: Admin) -> None:
+    key = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    admin.open(f"/customers/{key}")
+    assert f'href="{ROOT}/export/{key}"' in admin.page
+    answer = admin.client.get(f"{ROOT}/export/{key}")
+    assert answer.mimetype == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    disposition = answer.headers["Content-Disposition"]
+    assert disposition == f'attachment; filename="customer-{key}.json"'
+    assert answer.get_json()["customer"] == {"address": "ada@example.com", "opt_in": True}
+
+
+def test_a_files_name_is_harmless(connected: Host, admin: Admin) -> None:
+    record(connected, 'a/"b\r\n..')
+    with connected.app.test_request_context():
+        url = url_for("mailchimp_optin.export", key='a/"b\r\n..')
+    disposition = admin.client.get(url).headers["Content-Disposition"]
+    assert disposition == 'attachment; filename="customer-a_b_...json"'
+
+
+@pytest.mark.parametrize("page", ["export", "erase"])
+def test_nobody_has_no_export_and_no_erasing(connected: Host, admin: Admin, page: str) -> None:
+    assert admin.client.get(f"{ROOT}/{page}/999").status_code == 404
+    assert admin.client.get(f"{ROOT}/{page}/%00").status_code == 404
+
+
+def test_erasing_says_what_goes_and_what_stays_and_does_it(connected: Host, admin: Admin) -> None:
+    key = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.change(key, wants_news=False)
+    connected.work()
+    admin.open(f"/erase/{key}")
+    for words in ("ada@example.com, in Newsletter", "keyed hash", "can’t be undone", "2 decisions"):
+        assert words in admin.text
+    admin.send(f"/erase/{key}", open_first=f"/erase/{key}")
+    assert "Erased, here and at Mailchimp." in admin.text
+    assert connected.status("ada@example.com") is None
+
+
+def test_a_ticked_customer_has_no_button_to_erase(connected: Host, admin: Admin) -> None:
+    key = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    admin.open(f"/erase/{key}")
+    assert "Untick it and save the customer first" in admin.text
+    assert "Erase for good" not in admin.text
+    admin.send(f"/erase/{key}", open_first=f"/erase/{key}")
+    assert connected.status("ada@example.com") == "subscribed"
+
+
+def test_erasing_that_mailchimp_refuses_says_so(connected: Host, admin: Admin) -> None:
+    key = connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.change(key, wants_news=False)
+    connected.work()
+    connected.sandbox.fail_next(503, times=20, path="delete-permanent")
+    answer = admin.send(f"/erase/{key}", open_first=f"/erase/{key}")
+    assert answer.status_code == 200
+    assert 'class="mco-note mco-error"' in admin.page
+    assert connected.status("ada@example.com") == "unsubscribed"
+
+
 def test_a_hostile_wording_is_escaped(connected: Host, admin: Admin) -> None:
     evil = '"><script>alert(1)</script>'
     record(connected, "x", wording=evil, actor=evil, receipt=evil, page=evil, source=evil)
@@ -176,7 +258,11 @@ class TestTenants:
         mine = shared.add("ada@example.com", wants_news=True, notes="one")
         theirs = shared.add("bob@example.com", wants_news=True, notes="two")
         admin.open(f"/customers/{mine}")
-        assert admin.client.get(f"{ROOT}/customers/{theirs}").status_code == 404
+        for page in ("customers", "export", "erase"):
+            assert admin.client.get(f"{ROOT}/{page}/{theirs}").status_code == 404
+        for act in ("look-again", "erase"):
+            answer = admin.send(f"/{act}/{theirs}")
+            assert answer.status_code == 404
         admin.open("/activity")
         assert "bob@example.com" not in admin.page
 
