@@ -10,7 +10,7 @@ from wtforms.fields.choices import SelectChoice  # type: ignore[attr-defined]  #
 
 from .auth import admin_required
 from .extensions import mailchimp
-from .forms import MARKETING_WORDING, CustomerForm
+from .forms import CustomerForm
 from .models import Customer, db
 from .samples import made_up_customers
 
@@ -55,8 +55,7 @@ def edit(customer_id: int) -> str | Response:
         _save(form, customer)
         flash(f"{customer.full_name} was saved.", "success")
         return redirect(url_for(".edit", customer_id=customer.id))
-    state = mailchimp.state_of(customer)
-    return render_template("customers/edit.html", form=form, customer=customer, state=state)
+    return render_template("customers/edit.html", form=form, customer=customer)
 
 
 @blueprint.post("/<int:customer_id>/delete")
@@ -85,10 +84,11 @@ def import_() -> Response:
 
 
 def _save(form: CustomerForm, customer: Customer) -> None:
-    """Save the form. If the checkbox changes, the ledger says who decided, where and on what words."""
-    with mailchimp.decided_by(
-        actor=current_user.name, source="customer form", wording=MARKETING_WORDING
-    ):
+    """Save the form. If the checkbox changes, the ledger says who decided and where.
+
+    On what words, it knows from the form: ``opt_in_field`` showed them.
+    """
+    with mailchimp.decided_by(actor=current_user.name, source="customer form"):
         form.populate_obj(customer)
         db.session.add(customer)
         db.session.commit()

@@ -10,7 +10,7 @@ from wtforms.validators import DataRequired, Email, Length, Optional
 
 from .models import JobStatus
 
-#: The text beside the checkbox. The ledger keeps it with every decision made in the form.
+#: The text beside the checkbox; the ledger keeps what was shown with every decision made in the form.
 MARKETING_WORDING = "Opt into marketing communications"
 
 

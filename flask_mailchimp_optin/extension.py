@@ -11,7 +11,7 @@ from urllib.parse import quote
 from flask import Flask, current_app, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 
-from . import capture, cli, jobs, ledger, models, overviews, standing, state, views
+from . import capture, cli, jobs, ledger, models, overviews, standing, state, views, wordings
 from .config import Config
 from .errors import ConfigError
 from .ledger import Decision, Facts, truncate_ip
@@ -92,6 +92,7 @@ class MailchimpOptin:
         app.extensions[state.NAME] = here
         capture.watch(model, lambda: state.current_or(here).services)
         views.register(app, config)
+        app.jinja_env.globals["mailchimp_optin"] = self
         app.cli.add_command(cli.group)
 
     def state_of(self, customer: Any) -> CustomerState:
@@ -110,6 +111,10 @@ class MailchimpOptin:
         """Every decision about a customer, newest first."""
         return standing.history_of(state.current().services, customer)
 
+    def seal_wording(self, wording: object) -> str:
+        """What the macro ``opt_in_field`` puts into a form, so that the ledger knows what it showed."""
+        return wordings.seal(wording)
+
     def decided_by(
         self,
         actor: str | None = None,
@@ -121,9 +126,11 @@ class MailchimpOptin:
 
         :param actor: the person's id or name in the host.
         :param source: a word such as ``import`` or ``checkout``.
-        :param wording: the text beside the checkbox, or its id and version.
+        :param wording: the text beside the checkbox, or its id and version; if it is not given, what
+            the macro ``opt_in_field`` showed in the form that was sent.
         :param ip: the person's IP address; kept as ``MAILCHIMP_OPTIN_EVIDENCE_IP`` says.
         """
+        wording = wordings.seen() if wording is None else wording
         return ledger.decided_by(actor=actor, source=source, wording=wording, ip=ip)
 
 
@@ -158,6 +165,7 @@ def _facts(config: Config) -> Facts:
         actor=_user_id(),
         source="request",
         page=(request.endpoint or request.path)[:255],
+        wording=wordings.seen(parse=False),
         ip=truncate_ip(request.remote_addr, config.EVIDENCE_IP),
     )
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from flask import Flask
 
+from .. import i18n
 from ..config import Config
-from . import activity, customer, guard, settings, webhook  # noqa: F401  # they add their routes
+from . import activity, customer, guard, settings, webhook, words  # noqa: F401  # they add routes
 from .guard import pages
 from .webhook import hook
 
@@ -17,3 +18,6 @@ def register(app: Flask, config: Config) -> None:
     """Register both blueprints below the configured prefix."""
     app.register_blueprint(pages, url_prefix=config.URL_PREFIX)
     app.register_blueprint(hook, url_prefix=f"{config.URL_PREFIX}/webhook")
+    # For macros.html on the host's pages, where "_" may be the host's own.
+    ours = i18n.for_templates() | {"source": words.source}
+    app.jinja_env.globals["mailchimp_optin_words"] = ours

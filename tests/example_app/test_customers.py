@@ -74,7 +74,14 @@ def test_who_unsubscribes_at_mailchimp_is_unticked(
 def test_the_ledger_knows_who_ticked_the_box_and_what_they_read(
     app: Flask, admin: FlaskClient
 ) -> None:
-    admin.post("/customers/new", data=TICKED)
+    page = admin.get("/customers/new").text
+    [shown] = re.findall(r'name="mailchimp_optin_wording" value="([^"]+)"', page)
+    admin.post("/customers/new", data=TICKED | {"mailchimp_optin_wording": shown})
+    page = admin.get("/customers/1").text
+    assert "What they decided" in page
+    assert (
+        page.count("Opt into marketing communications") == 2
+    )  # beside the box, and in the history
     with app.app_context():
         [decision] = mailchimp.history_of(db.session.get_one(Customer, 1))
     assert (decision.value, decision.actor, decision.source, decision.wording) == (
