@@ -17,11 +17,13 @@ from types import ModuleType
 
 import pytest
 from blinker import NamedSignal
+from flask import render_template_string
 
 from flask_mailchimp_optin import cli, signals
 from flask_mailchimp_optin.config import PREFIX, Config
 from flask_mailchimp_optin.consent import Act, Verb
 from tests.blocks import ROOT, blocks
+from tests.house import Customer, Host, db
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.rst"))
@@ -118,6 +120,15 @@ def test_the_contracts_forget_no_module() -> None:
     edge = {"extension", "views", "cli", "forms", "health", "jobs", "state", "wordings"}
     assert modules - edge <= _contract("edge", "source_modules")
     assert modules - {"client", "transport"} <= _contract("http", "source_modules")
+
+
+@pytest.mark.parametrize("block", blocks(DOCS / "developers.rst", "jinja"))
+def test_every_template_that_the_page_for_developers_shows_is_one(host: Host, block: str) -> None:
+    key = host.add("ada@example.com", wants_news=True)
+    with host.app.test_request_context():
+        customer = db.session.get(Customer, key)
+        page = render_template_string(block, customer=customer, customers=[customer])
+    assert re.search('mailchimp_optin_wording|data-state="not_connected"|<th scope="row">Yes', page)
 
 
 def test_the_example_of_a_hosts_test_is_one(tmp_path: Path) -> None:
