@@ -89,6 +89,16 @@ def test_every_key_that_a_page_names_exists(page: Path) -> None:
     assert named <= {key.name for key in fields(Config)} | {"KEY"}
 
 
+def test_every_recipe_is_shown_and_run() -> None:
+    text = (DOCS / "recipes.rst").read_text(encoding="utf-8")
+    run = "".join(
+        file.read_text(encoding="utf-8") for file in (ROOT / "tests/recipes").glob("*.py")
+    )
+    for recipe in (DOCS / "recipes").glob("*.py"):
+        assert f"recipes/{recipe.name}" in text
+        assert recipe.stem in run
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_python_block_is_python(page: Path) -> None:
     for block in blocks(page, "python"):
