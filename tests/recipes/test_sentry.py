@@ -12,9 +12,10 @@ from flask import Flask, request
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.recipes.conftest import Make
+from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
+from tests.recipes.conftest import Make, connect_with
 
+ADA, BOB = "ada@example.com", "bob@example.com"
 DSN = "https://public@sentry.example.com/1"
 
 
@@ -35,8 +36,9 @@ def _no_sentry_afterwards() -> Iterator[None]:
 
 
 def break_down(app: Flask, shop: Any, sandbox: MailchimpSandbox) -> str:
-    """Two errors inside our code: one with the key at hand, one with a customer. What Sentry got."""
+    """Three errors inside our code, with a key, a customer and a request at hand. What Sentry got."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
+    connect_with(app, sandbox)
 
     @app.post("/sign-up")
     def sign_up() -> str:
@@ -47,7 +49,12 @@ def break_down(app: Flask, shop: Any, sandbox: MailchimpSandbox) -> str:
         return ""
 
     with app.app_context():
-        for table in ("audience", "outbox"):
+        shop.db.session.add(shop.Customer(email=BOB, wants_news=False))
+        shop.db.session.commit()
+    run_jobs(app)
+    sandbox.add_audience("Another")  # to be stored
+    with app.app_context():
+        for table in ("audience", "outbox", "erasure"):
             shop.db.session.execute(
                 shop.db.text(
                     f"CREATE TRIGGER broken_{table} BEFORE INSERT ON mailchimp_optin_{table} "
@@ -58,8 +65,9 @@ def break_down(app: Flask, shop: Any, sandbox: MailchimpSandbox) -> str:
     client = app.test_client()
     form = {"api_key": sandbox.api_key}
     assert client.post("/integrations/mailchimp/", data=form).status_code == 500
-    form = {"email": "ada@example.com", "ip": "192.0.2.7"}
+    form = {"email": ADA, "ip": "192.0.2.7"}
     assert client.post("/sign-up", data=form).status_code == 500
+    assert client.post("/integrations/mailchimp/erase/1").status_code == 500
     sentry_sdk.flush()
     return "\n".join(Kept.texts)
 
@@ -73,9 +81,9 @@ def test_it_learns_of_the_error_and_of_nobody(
     module = recipe("with_sentry")
     monkeypatch.setitem(module.SENTRY, "transport", Kept)
     text = break_down(make("with_sentry", SENTRY_DSN=DSN), recipe("shop"), sandbox)
-    assert text.count("the disk is full") >= 2
+    assert text.count("the disk is full") >= 3
     assert "flask_mailchimp_optin" in text
-    for secret in (sandbox.api_key, "ada@example.com", "192.0.2", "/members/"):
+    for secret in (sandbox.api_key, ADA, BOB, "192.0.2", "/members/"):
         assert secret not in text
 
 
@@ -89,5 +97,5 @@ def test_without_the_recipe_it_would(
     monkeypatch.setattr(module, "SENTRY", {"transport": Kept})
     app = make("with_sentry", SENTRY_DSN=DSN, SQLALCHEMY_ENGINE_OPTIONS={})
     text = break_down(app, recipe("shop"), sandbox)
-    assert "ada@example.com" in text
-    assert sandbox.api_key in text
+    for secret in (sandbox.api_key, ADA, BOB, "/members/"):
+        assert secret in text
