@@ -90,7 +90,7 @@ def present(services: Services, tenant: str, key: str) -> Present | None:
 
 
 def look(services: Services, tenant: str, key: str) -> None:
-    """Have a worker look at the customer's row here and their address at Mailchimp, as a ring does.
+    """Have a worker look at the customer's address at Mailchimp, as a ring does.
 
     :raises RefusedInput: there is no such customer, or no connection.
     """
@@ -99,10 +99,11 @@ def look(services: Services, tenant: str, key: str) -> None:
 
     def work(tx: Transaction) -> None:
         connection = connect.ours(tx, services, tenant)
-        outbox.look_at(tx, services, tenant, [key])
-        record = contacts.records(tx, services, [key]).get(key)
+        record = _record(tx, services, connection, key)
         if record is not None and record.audience_id and record.address:
             inbound.look(tx, services, connection.id, {(record.audience_id, record.address)})
+        else:  # nobody has seen them here yet, or their row is the problem
+            outbox.look_at(tx, services, tenant, [key])
 
     services.transact(work)
     services.wake()

@@ -10,6 +10,7 @@ TEXTS = {
     "copied": "Nothing is sent to Mailchimp from here: this may be a copy of another site.",
     "never_asked": "Has not decided yet.",
     "waiting": "Waiting to be sent to Mailchimp.",
+    "looking": "Mailchimp is about to be asked how this person is there.",
     "subscribed": "Subscribed at Mailchimp.",
     "asked": "Waiting for the person's confirmation by mail.",
     "unsubscribed": "Not subscribed at Mailchimp.",

@@ -152,7 +152,11 @@ class _Here:
         if contact.refusal is not None and contact.refusal != "merge_fields":
             return self._refused(contact)
         if waits or contact.moved or (contact.due_at is not None and not contact.late):
-            return self._waiting(contact, no=no)
+            found = self._waiting(contact, no=no)
+            asks = contact.look and not waits and not contact.moved
+            if asks and found.text == reasons.TEXTS["waiting"]:
+                return replace(found, text=reasons.TEXTS["looking"])
+            return found
         state = "unsubscribed"
         if contact.agreed == Agreed.ASKED or contact.seen_status == Status.PENDING:
             state = "asked"

@@ -135,6 +135,7 @@ def test_what_mailchimp_said_is_asked_for_again(connected: Host, admin: Admin) -
     connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
     admin.send(f"/look-again/{key}", open_first=f"/customers/{key}")
     assert "A worker looks at Mailchimp now." in admin.text
+    assert "Mailchimp is about to be asked" in admin.text
     connected.work()
     admin.open(f"/customers/{key}")
     assert "Not subscribed at Mailchimp." in admin.text
