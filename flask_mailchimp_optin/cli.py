@@ -49,13 +49,16 @@ def _services() -> Services:
 
 
 @_command("connect")
-@click.option("--api-key", help="The API key; asked for, without echo, if it is not given.")
+@click.option(
+    "--api-key",
+    help="The API key; if it is not given: the configured one, or it is asked for without echo.",
+)
 @click.option("--list", "list_id", help="The master list's Mailchimp id; else the first list.")
 @click.option("--enable", is_flag=True, help="Enable the integration, which starts a sync.")
 @tenant_option
 def connect_(api_key: str | None, list_id: str | None, enable: bool, tenant: str) -> None:
     """Check an API key with Mailchimp and keep it, encrypted."""
-    if api_key is None:
+    if api_key is None and _services().config.API_KEY is None:
         api_key = click.prompt("Mailchimp API key", hide_input=True)
     overview = connect.connect(_services(), tenant, api_key)
     if list_id is not None or enable:
@@ -127,12 +130,50 @@ def _show_lists(overview: overviews.Overview) -> None:
 
 
 @_command("enable")
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Count first what the sync would change, and wait for an answer.",
+)
 @tenant_option
-def enable(tenant: str) -> None:
+def enable(preview: bool, tenant: str) -> None:
     """Enable the integration; a sync starts."""
-    now = overviews.read(_services(), tenant).settings
-    connect.save_settings(_services(), tenant, replace(now, enabled=True))
-    click.echo("Enabled. Follow the sync with: flask mailchimp status")
+    services = _services()
+    now = overviews.read(services, tenant).settings
+    connect.save_settings(services, tenant, replace(now, enabled=True), ask_first=preview)
+    if not preview:
+        click.echo("Enabled. Follow the sync with: flask mailchimp status")
+        return
+    jobs.run_until_idle(current_app._get_current_object())  # type: ignore[attr-defined]
+    first = overviews.read(services, tenant)
+    if first.first_says:
+        click.echo(first.first_says)
+        click.echo("Continue: flask mailchimp sync --resume. Cancel: flask mailchimp sync --cancel")
+    elif first.first:
+        click.echo("It is being counted. Follow it with: flask mailchimp status")
+    else:
+        click.echo("There is no sync to preview: the integration was enabled already.")
+
+
+@_command("fields")
+@click.option("--create", is_flag=True, help="Make the missing ones at Mailchimp.")
+@tenant_option
+def fields(create: bool, tenant: str) -> None:
+    """Compare the merge fields we send with those that the lists have. Exit code 1 if some lack."""
+    services = _services()
+    if create:
+        for tag in connect.create_fields(services, tenant):
+            click.echo(f"made: {tag}")
+    connect.read_fields(services, tenant)
+    lacking = 0
+    for row in overviews.read(services, tenant).lists:
+        for field in row.fields.rows:
+            state = "missing" if field.missing else "required" if field.required else "there"
+            source = (field.source or "a function") if field.ours else "not sent"
+            click.echo(f"{row.name}: {field.tag} ({field.type}), {source}: {state}")
+            lacking += field.missing
+    if lacking:
+        raise SystemExit(1)
 
 
 @_command("disable")
@@ -171,6 +212,8 @@ def status(as_json: bool, tenant: str) -> None:
         click.echo("The same one, moved: flask mailchimp moved. A copy: flask mailchimp disconnect")
     if overview.suspended:
         click.echo(f"Stopped: {overview.suspended}")
+    if overview.next_daily_at:
+        click.echo(f"Next daily sync: {overview.next_daily_at:%Y-%m-%d %H:%M} UTC")
     for row in progress[:3]:
         click.echo(
             f"{row.kind} sync of {row.started_at:%Y-%m-%d %H:%M} UTC: {row.state}, {row.percent} %, "
@@ -299,11 +342,11 @@ def erase(customer_key: str, tenant: str) -> None:
 
 
 @_command("webhook")
-@click.argument("action", type=click.Choice(["verify", "register"]))
+@click.argument("action", type=click.Choice(["verify", "register", "rotate"]))
 @tenant_option
 def webhook(action: str, tenant: str) -> None:
-    """Look after the webhooks: verify and repair them, or register them anew with new secrets."""
-    connect.repair_webhooks(_services(), tenant, anew=action == "register")
+    """Look after the webhooks: verify and repair them, or register them anew: that rotates secrets."""
+    connect.repair_webhooks(_services(), tenant, anew=action != "verify")
     click.echo("A worker looks after the webhooks now. See: flask mailchimp doctor")
 
 

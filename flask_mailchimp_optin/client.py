@@ -6,7 +6,6 @@ One outside thing, both journeys. Everything that leaves here is a frozen datacl
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .addresses import canonical_or_none, subscriber_hash
+from .config import KEY_FORM
 from .errors import (
     LeaseLost,
     MemberRefused,
@@ -25,10 +25,9 @@ from .errors import (
     TryLater,
 )
 from .problems import CUT_OFF, refusal
+from .texts import N_
 from .transport import Transport
 
-#: 32 hexadecimal digits, a hyphen, the data centre. Nothing else may become part of a host name.
-_KEY = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
 PAGE = 1000  # members that one call shows at most
 #: Where the next page begins: offsets shift while others write, so some rows are read twice.
 STEP = PAGE - 5
@@ -45,11 +44,13 @@ def check_key(text: str) -> str:
     :raises RefusedInput: it hasn't; the message says what a key looks like.
     """
     key = text.strip()
-    if not _KEY.fullmatch(key):
+    if not KEY_FORM.fullmatch(key):
         raise RefusedInput(
-            "This is not a Mailchimp API key. A key has 32 digits and letters a–f, a hyphen and the "
-            "data centre, like 0123456789abcdef0123456789abcdef-us6. Copy it again in Mailchimp: "
-            "Profile → Extras → API keys."
+            N_(
+                "This is not a Mailchimp API key. A key has 32 digits and letters a–f, a hyphen and the "
+                "data centre, like 0123456789abcdef0123456789abcdef-us6. Copy it again in Mailchimp: "
+                "Profile → Extras → API keys."
+            )
         )
     return key
 
@@ -76,6 +77,19 @@ class Audience:
     double_optin: bool
     member_count: int
     subscribe_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeField:
+    """A field of an audience's members beside the address.
+
+    :param type: Mailchimp's word, such as ``text``, ``phone`` or ``address``.
+    """
+
+    tag: str
+    name: str
+    type: str
+    required: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +212,19 @@ class Client:
     def audience(self, list_id: str) -> Audience:
         """One list as it is now."""
         return _audience(self._get(f"lists/{list_id}"))
+
+    def merge_fields(self, list_id: str) -> list[MergeField]:
+        """The list's merge fields; Mailchimp allows far fewer than one page holds."""
+        wanted = ",".join(f"merge_fields.{f}" for f in ("tag", "name", "type", "required"))
+        page = self._get(f"lists/{list_id}/merge-fields", count=PAGE, fields=wanted)
+        rows = _rows(page, "merge_fields", required=True)
+        return [_merge_field(row) for row in rows if row.get("tag")]
+
+    def add_merge_field(self, list_id: str, field: MergeField) -> None:
+        """Make a merge field. It is not shown on the list's sign-up forms: nobody asked for that."""
+        body: dict[str, Any] = {"tag": field.tag, "name": field.name, "type": field.type}
+        body |= {"required": field.required, "public": False}
+        self._send("POST", f"lists/{list_id}/merge-fields", body)
 
     # Members
 
@@ -380,6 +407,15 @@ def _audience(row: Mapping[str, Any]) -> Audience:
         double_optin=row.get("double_optin") is True,
         member_count=count if isinstance(count, int) else 0,
         subscribe_url=_safe_url(_text(row, "subscribe_url_long")),
+    )
+
+
+def _merge_field(row: Mapping[str, Any]) -> MergeField:
+    return MergeField(
+        tag=_text(row, "tag")[:40],
+        name=_text(row, "name")[:100],
+        type=_text(row, "type")[:20],
+        required=row.get("required") is True,
     )
 
 

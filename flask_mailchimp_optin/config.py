@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from .errors import ConfigError
 
 PREFIX = "MAILCHIMP_OPTIN_"
+#: Mailchimp's API keys: 32 hexadecimal digits, a hyphen, the data centre. Nothing else may become part
+#: of a host name.
+KEY_FORM = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
 
 
 def _key(doc: str, default: Any = MISSING, *, secret: bool = False) -> Any:
@@ -29,6 +32,12 @@ class Config:
     ENCRYPTION_KEYS: tuple[str, ...] = _key(
         "Fernet keys that encrypt API keys and signing secrets, newest first. Make one with "
         "`python -m flask_mailchimp_optin`. Required.",
+        secret=True,
+    )
+    API_KEY: str | None = _key(
+        "Mailchimp's API key, where it is kept with the application's other secrets; the settings page "
+        "then uses it and asks for none. Not with several tenants. None: an administrator enters it.",
+        None,
         secret=True,
     )
     REDIS_URL: str = _key(
@@ -137,6 +146,11 @@ def _check_values(config: Config) -> None:
         raise ConfigError(f"{PREFIX}URL_PREFIX must look like /integrations/mailchimp.")
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", config.QUEUE):
         raise ConfigError(f"{PREFIX}QUEUE may hold letters, digits and _ . : - only.")
+    if config.API_KEY is not None and not KEY_FORM.fullmatch(config.API_KEY):
+        raise ConfigError(
+            f"{PREFIX}API_KEY is not a Mailchimp API key: 32 digits and letters a-f, a hyphen and the "
+            "data centre, such as us6. Copy it again, without blanks or line ends, or set it to None."
+        )
     _check_redis_url(config.REDIS_URL)
     for name in ("PUBLIC_URL", "API_URL"):
         _check_url(name, getattr(config, name))

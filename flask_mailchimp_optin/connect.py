@@ -13,27 +13,32 @@ from datetime import time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
 
-from . import hooks, outbox, overviews, reconcile, runs, shards, signals, site
+from . import fields, hooks, outbox, overviews, reconcile, runs, shards, signals, site
 from .client import Account, Audience, Client, check_key, datacentre
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
+from .texts import N_, Text
 from .vault import CannotDecrypt
 
+#: Lists whose merge fields are read together, while somebody waits.
+_LISTS_AT_ONCE = 10
 
-def connect(services: Services, tenant: str, key: str) -> Overview:
+
+def connect(services: Services, tenant: str, key: str | None = None) -> Overview:
     """Check a key with Mailchimp, keep it encrypted, and store the account's lists.
 
     The first list becomes the master list unless one is chosen already.
 
-    :raises RefusedInput: the text is no key, or the tenant's connection belongs to another site;
-        nothing was sent anywhere.
+    :param key: None: the one in the application's configuration.
+    :raises RefusedInput: the text is no key, the application's configuration has another one, or the
+        tenant's connection belongs to another site; nothing was sent anywhere.
     :raises MailchimpError: Mailchimp refused it or could not be reached; nothing was changed.
     """
-    key = check_key(key)
     config = services.config
+    key = check_key(_key_to_use(config.API_KEY, key))
     with suppress(NotConnected):
         _connection(services, tenant)  # a copy first says that it is one
     with Client(key, api_url=config.API_URL, timeout_s=config.TIMEOUT_S) as client:
@@ -47,13 +52,27 @@ def connect(services: Services, tenant: str, key: str) -> Overview:
         after = overviews.find(tx, services, tenant)
         if before and after and after.enabled and _other_master(before, after):
             # A key of another account: its lists have to be filled as at the first time.
-            runs.cancel_all(tx, services, connection_id, "Another account was connected.")
+            runs.cancel_all(tx, services, connection_id, N_("Another account was connected."))
             runs.plan(tx, services, after, "initial", services.now())
 
     services.transact(work)
     services.tell(signals.connected, tenant=tenant)
     services.wake()
+    _try_to_read_fields(services, tenant)
     return overviews.read(services, tenant)
+
+
+def _key_to_use(configured: str | None, typed: str | None) -> str:
+    if configured is None:
+        return typed or ""
+    if typed is not None and typed.strip() != configured:
+        raise RefusedInput(
+            N_(
+                "The key comes from the application’s configuration, MAILCHIMP_OPTIN_API_KEY. Change it "
+                "there, then connect without entering one."
+            )
+        )
+    return configured
 
 
 def _other_master(before: Row[Any], after: Row[Any]) -> bool:
@@ -150,6 +169,9 @@ def refresh(services: Services, tenant: str) -> ListChanges:
     :raises MailchimpError: they could not be fetched; nothing was changed.
     """
     connection = _connection(services, tenant)
+    if overviews.read(services, tenant).other_key:
+        connect(services, tenant)  # whose account it is, the new key says
+        connection = _connection(services, tenant)
     with client_of(services, connection) as client:
         lists = client.audiences()
     table = services.tables.connection
@@ -161,6 +183,7 @@ def refresh(services: Services, tenant: str) -> ListChanges:
         tx.execute(update(table).where(where).values(**values))
 
     services.transact(work)
+    _try_to_read_fields(services, tenant)
     changes = overviews.read(services, tenant).changes
     return changes or ListChanges(fetched_at=services.now())
 
@@ -172,7 +195,7 @@ def store_lists(services: Services, tenant: str) -> Overview:
     """
     connection = _connection(services, tenant)
     if connection.fetched_lists is None:
-        raise RefusedInput("There is nothing to store. Refresh the lists first.")
+        raise RefusedInput(N_("There is nothing to store. Refresh the lists first."))
     lists = [Audience(**row) for row in json.loads(connection.fetched_lists)]
     table = services.tables.connection
 
@@ -186,9 +209,56 @@ def store_lists(services: Services, tenant: str) -> Overview:
     return overviews.read(services, tenant)
 
 
-def save_settings(services: Services, tenant: str, settings: Settings) -> Overview:
+def read_fields(services: Services, tenant: str) -> None:
+    """Read at Mailchimp which merge fields the lists have that customers go to.
+
+    :raises MailchimpError: they could not be read; nothing was changed.
+    """
+    connection = _connection(services, tenant)
+    with _client(services, connection) as client:
+        for audience in _targets(services, connection):
+            fields.read(services, client, audience)
+
+
+def create_fields(services: Services, tenant: str) -> list[str]:
+    """Make the merge fields that we send and the lists don't have; their tags.
+
+    What was not sent for want of a field goes with the next change of a customer.
+
+    :raises RefusedInput: Mailchimp did not accept one; the message says which.
+    """
+    connection = _connection(services, tenant)
+    made: list[str] = []
+    with _client(services, connection) as client:
+        for audience in _targets(services, connection):
+            made += fields.create_missing(services, client, audience)
+    return list(dict.fromkeys(made))
+
+
+def _targets(services: Services, connection: Row[Any]) -> list[Row[Any]]:
+    """The lists that customers go to, the master list first, as many as somebody can wait for."""
+    table = services.tables.audience
+    is_target = hooks.targets(services, connection)
+    ours = table.c.connection_id == connection.id
+    with services.begin() as tx:
+        rows = tx.rows(select(table).where(ours, is_target, table.c.gone_at.is_(None)))
+    rows.sort(key=lambda row: (row.id != connection.master_audience_id, row.id))
+    return rows[:_LISTS_AT_ONCE]
+
+
+def _try_to_read_fields(services: Services, tenant: str) -> None:
+    """Beside something else that worked: the page says that nobody has looked yet if this doesn't."""
+    with suppress(MailchimpError, RefusedInput):
+        read_fields(services, tenant)
+
+
+def save_settings(
+    services: Services, tenant: str, settings: Settings, *, ask_first: bool = False
+) -> Overview:
     """Save the administrator's settings; enabling starts the initial sync.
 
+    :param ask_first: such a sync counts what it would change, then waits for a person's word. Until
+        then only what somebody decides meanwhile is told to Mailchimp.
     :raises RefusedInput: a value that can't be; the message names it.
     """
     _connection(services, tenant)  # without one, nothing else is worth a word
@@ -221,13 +291,30 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
             values["last_daily_on"] = reconcile.scheduled_day(*times, services.now())
         tx.execute(update(table).where(table.c.id == connection.id).values(**values))
         if other_master or not settings.enabled:
-            runs.cancel_all(tx, services, connection.id, "The settings were changed.")
+            runs.cancel_all(tx, services, connection.id, N_("The settings were changed."))
         if settings.enabled and (other_master or not connection.enabled):
-            runs.plan(tx, services, connection, "initial", services.now())
+            kind = "first" if ask_first else "initial"
+            runs.plan(tx, services, connection, kind, services.now())
+            if ask_first:
+                _hold_back(tx, services, connection.id)
 
     services.transact(work)
     services.wake()
     return overviews.read(services, tenant)
+
+
+def _hold_back(tx: Transaction, services: Services, connection_id: int) -> None:
+    """What waits to be told, but for a no, is left to the sync, which counts it and lets it go."""
+    table = services.tables.contact
+    waits = and_(
+        table.c.connection_id == connection_id,
+        table.c.due_at.isnot(None),
+        table.c.version > table.c.acked_version,
+        or_(table.c.wanted.is_(True), table.c.wanted.is_(None)),
+        table.c.open_verb.is_(None),
+        table.c.late.is_(None),
+    )
+    tx.execute(update(table).where(waits).values(due_at=None))
 
 
 def _check(settings: Settings) -> None:
@@ -237,19 +324,21 @@ def _check(settings: Settings) -> None:
     except ValueError:
         good_time = False
     if not good_time:
-        raise RefusedInput("The time of the daily sync must look like 03:00.")
+        raise RefusedInput(N_("The time of the daily sync must look like 03:00."))
     try:
         ZoneInfo(settings.daily_zone)
     except (ValueError, OSError, KeyError):
         raise RefusedInput(
-            "This time zone is not known. Use a name such as Europe/Berlin."
+            N_("This time zone is not known. Use a name such as Europe/Berlin.")
         ) from None
     if settings.on_delete not in DELETION_POLICIES:
-        raise RefusedInput("Choose what happens when a customer is deleted.")
+        raise RefusedInput(N_("Choose what happens when a customer is deleted."))
     if settings.enabled and settings.master_list is None:
         raise RefusedInput(
-            "Choose a master list before enabling the integration. If there is none, create an "
-            "audience in Mailchimp, then refresh and store the lists."
+            N_(
+                "Choose a master list before enabling the integration. If there is none, create an "
+                "audience in Mailchimp, then refresh and store the lists."
+            )
         )
 
 
@@ -268,7 +357,7 @@ def _master_id(
     )
     if found is None:
         raise RefusedInput(
-            "This list is not stored. Refresh and store the lists, then choose again."
+            N_("This list is not stored. Refresh and store the lists, then choose again.")
         )
     return int(found)
 
@@ -326,7 +415,7 @@ def moved(services: Services, tenant: str) -> bool:
         tx.execute(update(table).where(table.c.id == connection.id).values(**values))
         ours = audiences.c.connection_id == connection.id
         tx.execute(update(audiences).where(ours).values(webhook_checked_at=None))
-        if connection.enabled:
+        if connection.enabled and runs.first(tx, services, connection.id) is None:
             runs.plan(tx, services, connection, "daily", services.now())
 
     services.transact(work)
@@ -342,8 +431,18 @@ def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
     """
     connection = _connection(services, tenant)
     if not connection.enabled:
-        raise RefusedInput("The integration is not enabled. Enable it in the settings first.")
-    run_id = services.transact(lambda tx: runs.plan(tx, services, connection, kind, services.now()))
+        raise RefusedInput(N_("The integration is not enabled. Enable it in the settings first."))
+
+    def work(tx: Transaction) -> int:
+        if runs.first(tx, services, connection.id) is not None:
+            raise RefusedInput(
+                N_(
+                    "The first sync waits for you: let it continue, or cancel it, before another one."
+                )
+            )
+        return runs.plan(tx, services, connection, kind, services.now())
+
+    run_id = services.transact(work)
     services.wake()
     return run_id
 
@@ -354,15 +453,29 @@ def resume_sync(services: Services, tenant: str) -> None:
     :raises RefusedInput: none is waiting.
     """
     if not reconcile.resume(services, _connection(services, tenant).id):
-        raise RefusedInput("No sync is waiting for you.")
+        raise RefusedInput(N_("No sync is waiting for you."))
     services.wake()
 
 
 def cancel_sync(services: Services, tenant: str) -> None:
-    """Cancel what is running or waiting; what was sent already stays."""
+    """Cancel what is running or waiting; what was sent already stays.
+
+    Without the first sync, whose word was no, the integration is off again.
+    """
     connection = _connection(services, tenant)
-    message = "Cancelled by an administrator."
-    services.transact(lambda tx: runs.cancel_all(tx, services, connection.id, message))
+    table = services.tables.connection
+
+    def work(tx: Transaction) -> None:
+        if runs.first(tx, services, connection.id) is None:
+            runs.cancel_all(tx, services, connection.id, N_("Cancelled by an administrator."))
+            return
+        values = {"enabled": False, "epoch": table.c.epoch + 1}
+        tx.execute(update(table).where(table.c.id == connection.id).values(**values))
+        shards.fence_off(tx, services, connection.id)
+        message = N_("Cancelled by an administrator. The integration is off.")
+        runs.cancel_all(tx, services, connection.id, message)
+
+    services.transact(work)
 
 
 def retry(services: Services, tenant: str, contact_id: int | None = None) -> int:
@@ -429,7 +542,13 @@ def ours(tx: Transaction, services: Services, tenant: str) -> Row[Any]:
     """
     connection, other = _found(tx, services, tenant)
     if other is not None:
-        raise CopiedSite(f"{other} {site.SAY_FIRST}")
+        raise CopiedSite(
+            Text(
+                "%(why)s Nothing is sent to Mailchimp from here until an administrator says on the "
+                "settings page what this site is: the same one, moved, or a copy.",
+                why=other,
+            )
+        )
     return connection
 
 
@@ -442,7 +561,7 @@ def _any_connection(services: Services, tenant: str) -> tuple[Row[Any], str | No
 def _found(tx: Transaction, services: Services, tenant: str) -> tuple[Row[Any], str | None]:
     connection = overviews.find(tx, services, tenant)
     if connection is None:
-        raise NotConnected("Mailchimp is not connected yet. Enter an API key first.")
+        raise NotConnected(N_("Mailchimp is not connected yet. Enter an API key first."))
     return connection, site.difference(tx, services, connection)
 
 

@@ -67,6 +67,11 @@ class MailchimpOptin:
         """
         _check(app, mapping, authorize, tenant)
         config = Config.read(app.config)
+        if config.API_KEY is not None and mapping.tenant is not None:
+            raise ConfigError(
+                "MAILCHIMP_OPTIN_API_KEY is one key, and the mapping has tenants, each with their own "
+                "account. Leave it out: each tenant's administrator enters a key."
+            )
         bound = BoundMapping(model, mapping)
         redis = jobs.redis_client(config, config.REDIS_TIMEOUT_S)
         services = Services(

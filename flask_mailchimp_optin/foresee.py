@@ -16,6 +16,7 @@ from .consent import Act, Status, Verb, decide
 from .lease import Lease
 from .memory import Contact
 from .services import Services, Transaction
+from .texts import Text
 
 _RANGE = 10_000  # contacts that one piece looks through, nearly all of which nobody need look at
 
@@ -41,9 +42,9 @@ def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) 
         if run.kind == "preview":
             runs.close(tx, services, run, runs.PREVIEWED, **now)
             return True
-        reason = None if cursor.get("approved") else _too_much(services, run, now)
+        reason = None if cursor.get("approved") else _reason_to_ask(services, run, now)
         if reason is not None:
-            runs.change(tx, services, run.id, state=runs.WAITING, message=reason, **now)
+            runs.change(tx, services, run.id, state=runs.WAITING, message=str(reason), **now)
             return True
         _release(tx, services, connection.id, run.id)
         runs.next_phase(tx, services, run, **now)
@@ -156,18 +157,33 @@ def _release(tx: Transaction, services: Services, connection_id: int, run_id: in
     )
 
 
+def _reason_to_ask(services: Services, run: Row[Any], counts: dict[str, int]) -> str | None:
+    """Why a person has to agree first; None if they needn't."""
+    if run.kind != "first":
+        return _too_much(services, run, counts)
+    return Text(
+        "Counted, and nothing was changed yet. This sync would tick %(on)s checkboxes and untick "
+        "%(off)s; at Mailchimp it would add or update %(sent)s people, unsubscribe %(removals)s and "
+        "mail %(asks)s a confirmation request. Continue or cancel.",
+        on=counts["boxes_on"],
+        off=counts["boxes_off"],
+        removals=counts["removals"],
+        asks=counts["asks"],
+        sent=counts["to_send"] - sum(counts[name] for name in runs.COUNTS),
+    )
+
+
 def _too_much(services: Services, run: Row[Any], counts: dict[str, int]) -> str | None:
     """Why a person has to agree first: the stop rule; None if they needn't."""
     limit = max(services.config.STOP_SHARE * run.customers, services.config.STOP_COUNT)
-    words = {
-        "boxes_off": "untick {} customers",
-        "removals": "unsubscribe {} members",
-        "asks": "mail {} people a confirmation request",
-    }
-    over = [text.format(counts[n]) for n, text in words.items() if counts[n] > limit]
-    if not over:
+    if all(counts[name] <= limit for name in ("boxes_off", "removals", "asks")):
         return None
-    return (
-        f"This sync would {' and '.join(over)}, more than the {limit:.0f} that it may change without "
-        "asking. Nothing was changed. Look whether the right list is chosen, then continue or cancel."
+    return Text(
+        "This sync would untick %(off)s customers, unsubscribe %(removals)s members and mail %(asks)s "
+        "people a confirmation request. What concerns more than %(limit)s needs a person's word. "
+        "Nothing was changed. Look whether the right list is chosen, then continue or cancel.",
+        off=counts["boxes_off"],
+        removals=counts["removals"],
+        asks=counts["asks"],
+        limit=int(limit),
     )

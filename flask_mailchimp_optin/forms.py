@@ -1,6 +1,7 @@
 """The settings page's forms. Edge.
 
-They say which field is wrong; ``connect`` has the last word on every value. Texts with fixed choices
+They say which field is wrong; ``connect`` has the last word on every value. Labels and errors are
+English, said in the reader's language where they are shown. Texts with fixed choices
 are plain string fields, drawn by the templates, so that every choice has an explanation beside it.
 A field that a request leaves out keeps the value that is stored, but for checkboxes.
 """
@@ -16,6 +17,7 @@ from wtforms import BooleanField, PasswordField, StringField
 from wtforms.validators import AnyOf, InputRequired, Regexp, ValidationError
 
 from .overviews import DELETION_POLICIES, Overview, Settings
+from .texts import N_
 
 AT_ONCE, DAILY = "at_once", "daily"
 
@@ -34,25 +36,27 @@ def zones() -> tuple[str, ...]:
 class ConnectForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """The API key. A password field: what was typed never comes back in a page."""
 
-    api_key = PasswordField("API key", [InputRequired("Enter an API key.")])
+    api_key = PasswordField(N_("API key"), [InputRequired(N_("Enter an API key."))])
 
 
 class SettingsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """Everything else that an administrator chooses."""
 
-    enabled = BooleanField("Enable the integration")
-    master_list = StringField("Master list")
-    mode = StringField("When changes are sent", [AnyOf((AT_ONCE, DAILY), "Choose when to send.")])
+    enabled = BooleanField(N_("Enable the integration"))
+    master_list = StringField(N_("Master list"))
+    mode = StringField(
+        N_("When changes are sent"), [AnyOf((AT_ONCE, DAILY), N_("Choose when to send."))]
+    )
     daily_at = StringField(
-        "Time of day",
-        [Regexp(r"([01]\d|2[0-3]):[0-5]\d\Z", message="Enter a time of day such as 03:00.")],
+        N_("Time of day"),
+        [Regexp(r"([01]\d|2[0-3]):[0-5]\d\Z", message=N_("Enter a time of day such as 03:00."))],
     )
-    daily_zone = StringField("Time zone")
+    daily_zone = StringField(N_("Time zone"))
     on_delete = StringField(
-        "When a customer is deleted",
-        [AnyOf(DELETION_POLICIES, "Choose what happens when a customer is deleted.")],
+        N_("When a customer is deleted"),
+        [AnyOf(DELETION_POLICIES, N_("Choose what happens when a customer is deleted."))],
     )
-    always_confirm = BooleanField("Always ask by mail before subscribing somebody again")
+    always_confirm = BooleanField(N_("Always ask by mail before subscribing somebody again"))
 
     @classmethod
     def of(cls, overview: Overview, **options: Any) -> SettingsForm:
@@ -79,14 +83,16 @@ class SettingsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     def validate_master_list(self, field: StringField) -> None:
         """One of the stored lists; none only while the integration is off."""
         if field.data and field.data not in self.known_lists:
-            raise ValidationError("This list is not stored. Refresh and store the lists first.")
+            raise ValidationError(N_("This list is not stored. Refresh and store the lists first."))
         if self.enabled.data and not field.data:
-            raise ValidationError("Choose a master list before enabling the integration.")
+            raise ValidationError(N_("Choose a master list before enabling the integration."))
 
     def validate_daily_zone(self, field: StringField) -> None:
         """A name that the time zone database knows."""
         if field.data not in available_timezones():
-            raise ValidationError("This time zone is not known. Choose one such as Europe/Berlin.")
+            raise ValidationError(
+                N_("This time zone is not known. Choose one such as Europe/Berlin.")
+            )
 
     def settings(self) -> Settings:
         """What was chosen, for :func:`.connect.save_settings`."""
@@ -105,8 +111,8 @@ class MovedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """A copy that goes on as the real site would change real people's mail: this needs a tick, too."""
 
     same_site = BooleanField(
-        "Yes, and the site that was connected no longer runs",
-        [InputRequired("Tick the box to confirm that this is the same site, moved.")],
+        N_("Yes, and the site that was connected no longer runs"),
+        [InputRequired(N_("Tick the box to confirm that this is the same site, moved."))],
     )
 
 
@@ -114,6 +120,6 @@ class DisconnectForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no typ
     """Disconnecting needs a tick, so that nobody does it by a slip."""
 
     confirm = BooleanField(
-        "Yes, disconnect Mailchimp",
-        [InputRequired("Tick the box to confirm that Mailchimp is to be disconnected.")],
+        N_("Yes, disconnect Mailchimp"),
+        [InputRequired(N_("Tick the box to confirm that Mailchimp is to be disconnected."))],
     )

@@ -78,11 +78,12 @@ def _tables(state: State) -> Check:
 
 def _connection(services: Services, overview: Overview) -> Check:
     if not overview.connected:
+        enter = "Press “Connect”" if overview.configured else "Enter an API key"
         return Check(
             code="connection",
             level=WARNING,
             text="Mailchimp is not connected.",
-            hint="Enter an API key on the settings page, or run `flask mailchimp connect`.",
+            hint=f"{enter} on the settings page, or run `flask mailchimp connect`.",
         )
     if overview.other_site:
         return Check(
@@ -90,6 +91,13 @@ def _connection(services: Services, overview: Overview) -> Check:
             level=ERROR,
             text=overview.other_site,
             hint=f"{site.SAY_FIRST} Or run `flask mailchimp moved`, or `flask mailchimp disconnect`.",
+        )
+    if overview.other_key:
+        return Check(
+            code="connection",
+            level=ERROR if overview.suspended else WARNING,
+            text="MAILCHIMP_OPTIN_API_KEY is another key than the one that was connected.",
+            hint="Press “Connect again” on the settings page, or run `flask mailchimp connect`.",
         )
     if overview.suspended:
         return Check(

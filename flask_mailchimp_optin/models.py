@@ -183,6 +183,8 @@ def _audience() -> list[Any]:
         Column("token_hash_before", String(64)),  # accepted during rotation
         Column("sealed_secret", Text),
         Column("webhook_checked_at", Time),
+        Column("merge_fields", Text),  # as last read, as JSON; see fields.py
+        Column("merge_fields_at", Time),
         Column("webhook_problem", Text),
         _fk("audience", "connection_id", "connection"),
         UniqueConstraint("connection_id", "list_id", name=f"uq_{PREFIX}audience_list"),

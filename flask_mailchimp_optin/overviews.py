@@ -6,16 +6,19 @@ Reads only; pages, commands, health and ``connect`` show or use it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from . import hooks, site
+from . import fields, hooks, reconcile, runs, site
+from .fields import NO_FIELDS, FieldsView
 from .models import utc
 from .services import Services, Transaction
+from .texts import N_, Text
+from .vault import CannotDecrypt
 
 #: What happens to the member when a customer is deleted in the host.
 DELETION_POLICIES = ("leave", "unsubscribe", "archive", "delete")
@@ -46,7 +49,9 @@ class ListView:
     """A stored list (audience), for people.
 
     :param settings_url: its page at Mailchimp; "" if it can't be told.
+    :param is_target: whether customers go there: it is the master list, or some customer's own.
     :param webhook: ``ok``, ``waiting``, ``problem`` or ``none``.
+    :param fields: the merge fields, ours and the list's; empty of a list that nobody goes to.
     """
 
     list_id: str
@@ -60,13 +65,16 @@ class ListView:
     webhook: str
     webhook_problem: str | None
     webhook_signed: bool
+    is_target: bool = False
+    webhook_checked_at: datetime | None = None
+    fields: FieldsView = NO_FIELDS
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListChanges:
     """What "Refresh lists" found, compared with what is stored.
 
-    :param changed: ``(name, what changed in plain words)``.
+    :param changed: ``(name, what changed in plain words)``, once for each thing that did.
     """
 
     added: tuple[str, ...] = ()
@@ -89,6 +97,11 @@ class Overview:
     :param other_site: why this looks like a copy of the site that was connected, or like a place it
         moved to, in plain words; nothing is sent until somebody says which.
     :param changes: what a refresh found that is not stored yet.
+    :param configured: whether the key comes from the application's configuration.
+    :param other_key: whether that key is another one than the connection uses.
+    :param first: the state of a first sync that counts (``running``) or waits for a person
+        (``waiting``); None if there is none.
+    :param next_daily_at: when the next daily sync begins; None while none will.
     """
 
     tenant: str
@@ -102,6 +115,11 @@ class Overview:
     lists: tuple[ListView, ...] = ()
     changes: ListChanges | None = None
     synced_at: datetime | None = None
+    configured: bool = False
+    other_key: bool = False
+    first: str | None = None
+    first_says: str | None = None
+    next_daily_at: datetime | None = None
 
     @property
     def master(self) -> ListView | None:
@@ -121,15 +139,21 @@ def read(services: Services, tenant: str) -> Overview:
     with services.begin() as tx:
         connection = find(tx, services, tenant)
         if connection is None:
-            return Overview(tenant=tenant)
+            return Overview(tenant=tenant, configured=services.config.API_KEY is not None)
         table = services.tables.audience
         rows = tx.rows(
             select(table).where(table.c.connection_id == connection.id).order_by(table.c.id)
         )
         is_target = hooks.targets(services, connection)
-        used = {row.id for row in tx.rows(select(table.c.id).where(is_target))}
+        here = table.c.connection_id == connection.id
+        used = {row.id for row in tx.rows(select(table.c.id).where(here, is_target))}
         other_site = site.difference(tx, services, connection)
-    lists = tuple(_view(connection, row) for row in rows if not row.gone_at or row.id in used)
+        first = runs.first(tx, services, connection.id)
+    lists = tuple(
+        _view(services, connection, row, is_target=row.id in used)
+        for row in rows
+        if not row.gone_at or row.id in used
+    )
     master = next((row.list_id for row in lists if row.is_master), None)
     return Overview(
         tenant=tenant,
@@ -151,7 +175,51 @@ def read(services: Services, tenant: str) -> Overview:
         lists=lists,
         changes=_changes(connection, rows),
         synced_at=utc(connection.synced_at),
+        configured=services.config.API_KEY is not None,
+        other_key=_is_other_key(services, connection),
+        first=first.state if first is not None else None,
+        first_says=first.message if first is not None else None,
+        next_daily_at=_next_daily_at(services, connection),
     )
+
+
+def _is_other_key(services: Services, connection: Row[Any]) -> bool:
+    """Whether the application's configuration has another key than the one that was connected."""
+    configured = services.config.API_KEY
+    if configured is None:
+        return False
+    try:
+        used = services.vault.open(connection.sealed_key, f"api-key:{connection.tenant}")
+    except CannotDecrypt:
+        return True
+    return used != configured
+
+
+def _next_daily_at(services: Services, connection: Row[Any]) -> datetime | None:
+    if not connection.enabled:
+        return None
+    now = services.now()
+    return reconcile.next_daily(connection.daily_at, connection.daily_zone, now)
+
+
+def last_rings(services: Services, tenant: str) -> dict[str, datetime]:
+    """When each list's last ring came, by list id, as far as rings are kept."""
+    audience, event = services.tables.audience, services.tables.webhook_event
+    with services.begin() as tx:
+        connection = find(tx, services, tenant)
+        if connection is None:
+            return {}
+        of_list = event.alias("of_list")
+        last = select(func.max(of_list.c.id)).where(of_list.c.audience_id == audience.c.id)
+        rows = tx.rows(
+            select(audience.c.list_id, event.c.received_at).where(
+                event.c.audience_id == audience.c.id,
+                event.c.id == last.correlate(audience).scalar_subquery(),
+                audience.c.connection_id == connection.id,
+                audience.c.webhook_id.isnot(None),
+            )
+        )
+    return {row.list_id: utc(row.received_at) for row in rows}
 
 
 def find(tx: Transaction, services: Services, tenant: str) -> Row[Any] | None:
@@ -169,13 +237,19 @@ def settings_url(key_hint: str, web_id: str) -> str:
     return f"https://{dc}.admin.mailchimp.com/lists/settings?id={web_id}" if web_id else ""
 
 
-def _view(connection: Row[Any], row: Row[Any]) -> ListView:
+def _view(
+    services: Services,
+    connection: Row[Any],
+    row: Row[Any],
+    *,
+    is_target: bool,
+) -> ListView:
     webhook = "none"
     if row.webhook_problem:
         webhook = "problem"
     elif row.webhook_id:
         webhook = "ok"
-    elif connection.enabled and row.id == connection.master_audience_id:
+    elif connection.enabled and is_target:
         webhook = "waiting"
     return ListView(
         list_id=row.list_id,
@@ -189,6 +263,9 @@ def _view(connection: Row[Any], row: Row[Any]) -> ListView:
         webhook=webhook,
         webhook_problem=row.webhook_problem,
         webhook_signed=row.sealed_secret is not None,
+        is_target=is_target,
+        webhook_checked_at=utc(row.webhook_checked_at),
+        fields=fields.compare(services.mapping, row) if is_target else NO_FIELDS,
     )
 
 
@@ -200,7 +277,8 @@ def _changes(connection: Row[Any], rows: list[Row[Any]]) -> ListChanges | None:
     changed = tuple(
         (row["name"], words)
         for list_id, row in fetched.items()
-        if list_id in stored and (words := _difference(stored[list_id], row))
+        if list_id in stored
+        for words in _differences(stored[list_id], row)
     )
     return ListChanges(
         added=tuple(row["name"] for i, row in fetched.items() if i not in stored),
@@ -210,15 +288,18 @@ def _changes(connection: Row[Any], rows: list[Row[Any]]) -> ListChanges | None:
     )
 
 
-def _difference(stored: Row[Any], fetched: Mapping[str, Any]) -> str:
-    parts = []
+def _differences(stored: Row[Any], fetched: Mapping[str, Any]) -> Iterator[str]:
     if stored.name != fetched["name"]:
-        parts.append(f"was named {stored.name}")
+        yield Text("was named %(name)s", name=stored.name)
     if stored.double_optin != fetched["double_optin"]:
-        parts.append(f"double opt-in is now {'on' if fetched['double_optin'] else 'off'}")
+        on = N_("double opt-in is now on")
+        yield on if fetched["double_optin"] else N_("double opt-in is now off")
     if stored.member_count != fetched["member_count"]:
-        parts.append(f"{fetched['member_count']:,} subscribers, were {stored.member_count:,}")
-    return "; ".join(parts)
+        yield Text(
+            "%(now)s subscribers, were %(before)s",
+            now=fetched["member_count"],
+            before=stored.member_count,
+        )
 
 
 def waiting_changes(tx: Transaction, services: Services, connection: Row[Any]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,6 +39,23 @@ def scheduled_day(daily_at: str, zone: str, now: datetime) -> str:
     return day.isoformat()
 
 
+def next_daily(daily_at: str, zone: str, now: datetime) -> datetime:
+    """When the next daily sync begins, aware UTC; one that is due already is not counted.
+
+    :param daily_at: ``HH:MM``.
+    :param now: aware UTC.
+    """
+    day = date.fromisoformat(scheduled_day(daily_at, zone, now)) + timedelta(days=1)
+    local = datetime.combine(day, time.fromisoformat(daily_at), ZoneInfo(zone))
+    at = local.astimezone(UTC)
+    if at.astimezone(local.tzinfo).strftime("%H:%M") != daily_at:
+        # The clock leaps over this time: the sync begins as soon as it has.
+        at = local.replace(fold=1).astimezone(UTC)
+        while scheduled_day(daily_at, zone, at) < day.isoformat():
+            at += timedelta(minutes=1)
+    return at
+
+
 def due_daily(connection: Row[Any], now: datetime) -> str | None:
     """The date of the daily sync that is due; None if it was done. One that was missed counts."""
     day = scheduled_day(connection.daily_at, connection.daily_zone, now)
@@ -61,7 +78,8 @@ def plan_daily(services: Services, lease: Lease, connection: Row[Any]) -> bool:
         lease.hold(tx, services)
         table = services.tables.connection
         tx.execute(update(table).where(table.c.id == connection.id).values(last_daily_on=today))
-        runs.plan(tx, services, connection, "daily", now)
+        if runs.first(tx, services, connection.id) is None:  # else nothing goes ahead of the answer
+            runs.plan(tx, services, connection, "daily", now)
         return True
 
     return services.transact(work)
@@ -69,7 +87,7 @@ def plan_daily(services: Services, lease: Lease, connection: Row[Any]) -> bool:
 
 def is_reading_first(run: Row[Any] | None) -> bool:
     """Whether an initial sync has not yet read Mailchimp: until then only a no goes out."""
-    return run is not None and run.kind == "initial" and run.phase != "send"
+    return run is not None and run.kind in ("initial", "first") and run.phase != "send"
 
 
 def step(

@@ -16,7 +16,8 @@ from .services import Services, Transaction
 RUNNING, WAITING, DONE = "running", "waiting", "done"
 CANCELLED, PREVIEWED = "cancelled", "previewed"
 #: ``initial``, ``manual`` and ``preview`` read all members, ``daily`` those that changed, ``walk`` none.
-KINDS = ("initial", "manual", "preview", "daily", "walk")
+#: ``first`` is an initial sync that asks, once it has counted, before it changes anything.
+KINDS = ("initial", "first", "manual", "preview", "daily", "walk")
 
 #: What a plan counts before anything is changed.
 COUNTS = ("boxes_on", "boxes_off", "removals", "asks")
@@ -125,6 +126,21 @@ def cancel_all(tx: Transaction, services: Services, connection_id: int, message:
         update(table)
         .where(table.c.connection_id == connection_id, table.c.state.in_([RUNNING, WAITING]))
         .values(state=CANCELLED, finished_at=services.now(), message=message)
+    )
+
+
+def first(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:
+    """The first sync that counts, or waits for a person's word; None if there is none."""
+    table = services.tables.sync_run
+    return tx.row(
+        select(table)
+        .where(
+            table.c.connection_id == connection_id,
+            table.c.state.in_([RUNNING, WAITING]),
+            table.c.kind == "first",
+            table.c.phase != "send",
+        )
+        .limit(1)
     )
 
 

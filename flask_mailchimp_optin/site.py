@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import Row
 
 from .services import Services, Transaction
+from .texts import N_, Text
 
-SAY_FIRST = (
+SAY_FIRST = N_(
     "Nothing is sent to Mailchimp from here until an administrator says on the settings page what this "
     "site is: the same one, moved, or a copy."
 )
@@ -55,10 +56,22 @@ def difference(tx: Transaction, services: Services, connection: Row[Any]) -> str
         return None
     here_at, was_at = now.split(" ")[0], then.split(" ")[0]
     if here_at == was_at:
-        return "Mailchimp was connected from a database with another name than this one has."
-    was = "a site without a public address" if was_at == _NONE else was_at
-    this = "this site has no public address" if here_at == _NONE else f"this site is {here_at}"
-    return f"Mailchimp was connected from {was}, and {this}."
+        return N_("Mailchimp was connected from a database with another name than this one has.")
+    if was_at == _NONE:
+        return Text(
+            "Mailchimp was connected from a site without a public address, and this site is %(here)s.",
+            here=here_at,
+        )
+    if here_at == _NONE:
+        return Text(
+            "Mailchimp was connected from %(there)s, and this site has no public address.",
+            there=was_at,
+        )
+    return Text(
+        "Mailchimp was connected from %(there)s, and this site is %(here)s.",
+        there=was_at,
+        here=here_at,
+    )
 
 
 def is_other(tx: Transaction, services: Services, connection: Row[Any]) -> bool:

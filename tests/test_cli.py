@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.house import Host
+from tests.house import Clock, Host, hosting
 
 
 def run(host: Host, *arguments: str, typed: str | None = None) -> Result:
@@ -42,6 +43,53 @@ def test_a_bad_key_is_one_clear_line(host: Host, key: str, words: str) -> None:
     assert result.exit_code == 1
     assert words in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_configured_key_is_used_without_being_asked_for(
+    tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock
+) -> None:
+    with hosting(tmp_path, sandbox, clock, MAILCHIMP_OPTIN_API_KEY=sandbox.api_key) as host:
+        result = run(host, "connect", "--enable")
+        assert result.exit_code == 0, result.output
+        assert "Connected with" in result.output
+        other = run(host, "connect", "--api-key", "0123456789abcdef0123456789abcdef-us6")
+        assert other.exit_code == 1
+        assert "The key comes from the application’s configuration" in other.output
+
+
+def test_enabling_can_count_first_and_wait_for_an_answer(host: Host) -> None:
+    host.add("ada@example.com", wants_news=True)
+    run(host, "connect", "--api-key", host.sandbox.api_key)
+    shown = run(host, "enable", "--preview").output
+    assert "add or update 1 people" in shown
+    host.list_id = next(iter(host.sandbox.audiences))
+    assert host.status("ada@example.com") is None
+    assert run(host, "sync").exit_code == 1
+    run(host, "sync", "--resume")
+    host.work()
+    assert host.status("ada@example.com") == "subscribed"
+    assert "Next daily sync: " in run(host, "status").output
+    assert "enabled already" in run(host, "enable", "--preview").output
+
+
+def test_merge_fields_are_compared_and_made(connected: Host) -> None:
+    audience = connected.sandbox._account.audiences[connected.list_id]
+    audience.merge_fields = [field for field in audience.merge_fields if field.tag != "LNAME"]
+    audience.fields_changed()
+    lacking = run(connected, "fields")
+    assert lacking.exit_code == 1
+    assert "Newsletter: LNAME (text), family_name: missing" in lacking.output
+    made = run(connected, "fields", "--create")
+    assert made.exit_code == 0
+    assert "made: LNAME" in made.output
+
+
+def test_webhooks_can_be_rotated(connected: Host) -> None:
+    (before,) = connected.sandbox.webhooks(connected.list_id)
+    run(connected, "webhook", "rotate")
+    connected.work()
+    (after,) = connected.sandbox.webhooks(connected.list_id)
+    assert before["url"] != after["url"]
 
 
 def test_a_list_created_later_appears_after_a_refresh(connected: Host) -> None:

@@ -12,6 +12,7 @@ from flask_wtf.csrf import generate_csrf
 
 from .. import state
 from ..errors import MailchimpError, RefusedInput
+from ..i18n import said
 from ..services import Services
 from . import words
 
@@ -41,5 +42,5 @@ def attempt(act: Callable[..., T], *args: object) -> T | None:
     try:
         return act(services, tenant, *args)
     except (RefusedInput, MailchimpError) as error:
-        flash(str(error), "error")
+        flash(said(error), "error")
         return None

@@ -8,6 +8,7 @@ from ..runs import Progress
 
 KINDS = {
     "initial": "Initial sync",
+    "first": "First sync",
     "manual": "Sync by hand",
     "preview": "Preview",
     "daily": "Daily sync",

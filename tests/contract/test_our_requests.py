@@ -39,6 +39,11 @@ def _a_long_day(host: Host) -> None:
     host.work()
     host.delete(bob)  # deleted for good
     host.work()
+    bare = box._account.audiences[host.list_id]
+    bare.merge_fields = [field for field in bare.merge_fields if field.tag != "LNAME"]
+    bare.fields_changed()
+    with host.app.app_context():
+        connect.create_fields(host.services, "")
     careful = box.add_audience("Careful", double_optin=True)
     with host.app.app_context():
         connect.refresh(host.services, "")
@@ -79,6 +84,8 @@ def test_every_request_is_one_that_mailchimp_describes(
     assert calls == {
         "GET /",
         "GET /lists",
+        "GET /lists/*/merge-fields",
+        "POST /lists/*/merge-fields",
         "GET /lists/*/members",
         "GET /lists/*/members/*",
         "POST /lists/*",
