@@ -13,14 +13,16 @@ from datetime import time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, exists, insert, select, update
 
-from . import hooks, outbox, overviews, reconcile, runs, shards, signals, site
+from . import hooks, inbound, outbox, overviews, reasons, reconcile, runs, shards, signals, site
 from .client import Account, Audience, Client, check_key, datacentre
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
+from .models import utc
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
 from .vault import CannotDecrypt
+from .webhook import Ring
 
 
 def connect(services: Services, tenant: str, key: str) -> Overview:
@@ -365,15 +367,37 @@ def cancel_sync(services: Services, tenant: str) -> None:
     services.transact(lambda tx: runs.cancel_all(tx, services, connection.id, message))
 
 
-def retry(services: Services, tenant: str, contact_id: int | None = None) -> int:
-    """Try refused contacts again: one, or all; how many there were."""
+def retry(
+    services: Services,
+    tenant: str,
+    contact_id: int | None = None,
+    *,
+    reason: str | None = None,
+    customer_key: str | None = None,
+) -> int:
+    """Try again who needs attention: one contact, one customer, all of a reason, or all.
+
+    :param reason: a word of :class:`~.attention.Attention`.
+    :returns: how many there were.
+    """
     connection = _connection(services, tenant)
     table, customers = services.tables.contact, services.tables.customer
 
     def work(tx: Transaction) -> int:
         which = [table.c.connection_id == connection.id, table.c.refusal.isnot(None)]
+        whose = [customers.c.connection_id == connection.id]
         if contact_id is not None:
             which.append(table.c.id == contact_id)
+        if reason is not None:
+            which.append(table.c.refusal == reason)
+        if customer_key is not None:
+            whose.append(customers.c.customer_key == customer_key)
+            theirs = exists().where(
+                *whose,
+                customers.c.audience_id == table.c.audience_id,
+                customers.c.address == table.c.address,
+            )
+            which.append(theirs)
         values = {
             "due_at": services.now(),
             "look": True,
@@ -383,8 +407,8 @@ def retry(services: Services, tenant: str, contact_id: int | None = None) -> int
             **dict.fromkeys(("refusal", "refusal_text", "refused_at")),
         }
         number = tx.execute(update(table).where(*which).values(**values))
-        if contact_id is None:
-            number += _look_again(tx, services, connection, customers)
+        if contact_id is None and reason in (None, reasons.CUSTOMER):
+            number += _look_again(tx, services, connection, whose)
         return number
 
     number = services.transact(work)
@@ -392,12 +416,34 @@ def retry(services: Services, tenant: str, contact_id: int | None = None) -> int
     return number
 
 
-def _look_again(tx: Transaction, services: Services, connection: Row[Any], table: Any) -> int:
-    """An outbox row for each customer whose row was the problem."""
-    problem = select(table.c.customer_key).where(
-        table.c.connection_id == connection.id, table.c.problem.isnot(None)
-    )
+def _look_again(tx: Transaction, services: Services, connection: Row[Any], whose: list[Any]) -> int:
+    """An outbox row for each of these customers whose row was the problem."""
+    table = services.tables.customer
+    problem = select(table.c.customer_key).where(*whose, table.c.problem.isnot(None))
     return outbox.look_at(tx, services, connection.tenant, [key for (key,) in tx.rows(problem)])
+
+
+def ring_again(services: Services, tenant: str, ring_id: int) -> None:
+    """Look once more at the address that a webhook named, as if Mailchimp had sent it again.
+
+    :raises RefusedInput: there is no such webhook of this tenant's, or it is not about a person.
+    """
+    connection = _connection(services, tenant)
+    events, audiences = services.tables.webhook_event, services.tables.audience
+    with services.begin() as tx:
+        row = tx.row(
+            select(events, audiences.c.list_id)
+            .join(audiences, audiences.c.id == events.c.audience_id)
+            .where(events.c.id == ring_id, audiences.c.connection_id == connection.id)
+        )
+    if row is None:
+        raise RefusedInput("This webhook is no longer in the log.")
+    if row.address is None and row.new_address is None:
+        raise RefusedInput("This webhook names nobody whom one could look at.")
+    names = "type", "list_id", "address", "new_address", "digest"
+    ring = Ring(fired_at=utc(row.fired_at), **{name: row._mapping[name] for name in names})
+    inbound.ring_again(services, row.audience_id, ring)
+    services.wake()
 
 
 def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> None:

@@ -8,7 +8,15 @@ from __future__ import annotations
 from flask import Flask
 
 from ..config import Config
-from . import activity, customer, guard, settings, webhook  # noqa: F401  # they add their routes
+from . import (  # noqa: F401  # they add their routes
+    activity,
+    attention,
+    customer,
+    guard,
+    rings,
+    settings,
+    webhook,
+)
 from .guard import pages
 from .webhook import hook
 
