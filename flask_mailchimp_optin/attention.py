@@ -20,6 +20,11 @@ from .models import utc
 from .services import Services, Transaction
 
 _AT_ONCE = 500  # rows of a download, in one transaction
+_SHOWN = {
+    *("id", "audience_id", "address"),
+    *("refusal", "refusal_text", "refused_at"),
+    *("customer_key", "problem", "seen_at"),
+}
 _LONGEST = 254  # that an address or a key can be
 
 
@@ -211,8 +216,8 @@ class _Here:
         found = {row.refusal: int(row.number) for row in self.tx.rows(refused)}
         cannot_be_sent = or_(customers.c.problem.isnot(None), customers.c.erased_at.isnot(None))
         counted = select(func.count(customers.c.problem), func.count())
-        row = self.tx.row(counted.where(*self._ticked(), cannot_be_sent))
-        problems, both = (0, 0) if row is None else row
+        row: Any = self.tx.row(counted.where(*self._ticked(), cannot_be_sent))
+        problems, both = row
         found |= {reasons.CUSTOMER: problems, reasons.ERASED: both - problems}
         return {reason: found[reason] for reason in sorted(found) if found[reason]}
 
@@ -225,7 +230,11 @@ class _Here:
         if place is not None:
             where = (*where, table.c.id < place if backwards else table.c.id > place)
         rows = self.tx.rows(
-            select(table, audiences.c.name.label("list_name"), audiences.c.subscribe_url)
+            select(
+                *(column for column in table.c if column.name in _SHOWN),
+                audiences.c.name.label("list_name"),
+                audiences.c.subscribe_url,
+            )
             .outerjoin(audiences, audiences.c.id == table.c.audience_id)
             .where(*where)
             .order_by(table.c.id.desc() if backwards else table.c.id)

@@ -148,11 +148,12 @@ def rings(
     """
     events, audience = services.tables.webhook_event, services.tables.audience
     outcome = events.c.outcome
-    where = {
+    narrowed: dict[str, list[Any]] = {
         "waiting": [outcome.is_(None)],
         "done": [outcome == _LOOKED],
         "nobody": [outcome.isnot(None), outcome != _LOOKED],
-    }.get(state or "", [])
+    }
+    where = narrowed.get(state or "", [])
     if before is not None:
         where.append(events.c.id < before)
     with services.begin() as tx:

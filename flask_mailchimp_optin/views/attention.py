@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 from flask import Response as FlaskResponse
 from flask import flash, redirect, request, stream_with_context, url_for
@@ -74,34 +76,30 @@ def download() -> Response:
 
 
 def _lines(rows: Iterator[Attention]) -> Iterator[str]:
+    heads = _("Address"), _("Customer"), _("List"), _("Reason"), _("Why"), _("What to do")
     # Excel takes a file without the mark for one in the machine's old code page.
-    yield "\ufeff" + _line(
-        _("Address"),
-        _("Customer"),
-        _("List"),
-        _("Reason"),
-        _("Why"),
-        _("What to do"),
-        _("Sign-up form"),
-        _("Since (UTC)"),
+    yield "\ufeff" + _csv([(*heads, _("Sign-up form"), _("Since (UTC)"))])
+    while some := list(islice(rows, 100)):
+        yield _csv([_cells(row) for row in some])
+
+
+def _cells(row: Attention) -> tuple[str, ...]:
+    return (
+        row.address or "",
+        ", ".join(row.customer_keys),
+        row.list_name or "",
+        said(words.reason(row.reason)),
+        said(row.text),
+        said(row.way_out) if row.way_out else "",
+        row.link or "",
+        row.since.strftime("%Y-%m-%d %H:%M:%S") if row.since else "",
     )
-    for row in rows:
-        yield _line(
-            row.address or "",
-            ", ".join(row.customer_keys),
-            row.list_name or "",
-            said(words.reason(row.reason)),
-            said(row.text),
-            said(row.way_out) if row.way_out else "",
-            row.link or "",
-            f"{row.since:%Y-%m-%d %H:%M:%S}" if row.since else "",
-        )
 
 
-def _line(*cells: str) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(_harmless(cell) for cell in cells)
-    return line.getvalue()
+def _csv(rows: list[tuple[str, ...]]) -> str:
+    lines = io.StringIO()
+    csv.writer(lines).writerows([_harmless(cell) for cell in row] for row in rows)
+    return lines.getvalue()
 
 
 def _harmless(cell: str) -> str:
@@ -141,5 +139,7 @@ def _back() -> Response:
     """To where the button was pressed."""
     if request.args.get("page") != "attention":
         return redirect(url_for(".activity", _anchor="attention"), 303)
-    known = {name: request.args[name] for name in ("reason", "q", "after") if name in request.args}
+    known: dict[str, Any] = {
+        name: request.args[name] for name in ("reason", "q", "after") if name in request.args
+    }
     return redirect(url_for(".everybody", **known), 303)

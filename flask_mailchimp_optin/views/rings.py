@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
@@ -44,5 +46,7 @@ def replay() -> Response:
 
     if attempt(act):
         flash(_("This address is looked at again. It may take a minute."), "success")
-    known = {name: request.args[name] for name in ("state", "before") if name in request.args}
+    known: dict[str, Any] = {
+        name: request.args[name] for name in ("state", "before") if name in request.args
+    }
     return redirect(url_for(".rings", **known), 303)

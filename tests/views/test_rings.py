@@ -60,8 +60,8 @@ def test_a_ring_is_told_with_all_its_values_but_no_address(connected: Host, admi
     connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
     connected.work()
     admin.open("/activity/webhooks")
-    assert "Unsubscribed" in admin.text
-    assert "Proof Proved by its signature" in admin.text
+    assert "Unsubscribed Proved by its signature" in admin.text
+    assert "Proof signature" in admin.text
     assert "Type unsubscribe" in admin.text
     assert "Outcome looked at" in admin.text
     assert f'href="{ROOT}/customers/{ada}"' in admin.page
