@@ -229,6 +229,7 @@ class _Here:
         audiences = self.services.tables.audience
         if place is not None:
             where = (*where, table.c.id < place if backwards else table.c.id > place)
+        order = [table.c[name] for name in ("refusal", "id") if name in table.c]
         rows = self.tx.rows(
             select(
                 *(column for column in table.c if column.name in _SHOWN),
@@ -237,7 +238,7 @@ class _Here:
             )
             .outerjoin(audiences, audiences.c.id == table.c.audience_id)
             .where(*where)
-            .order_by(table.c.id.desc() if backwards else table.c.id)
+            .order_by(*(column.desc() if backwards else column for column in order))
             .limit(size)
         )
         if reason in reasons.OURS:
@@ -277,7 +278,8 @@ class _Here:
             return tables.customer, (*self._ticked(), problem.isnot(None))
         if reason == reasons.ERASED:
             return tables.customer, (*self._ticked(), problem.is_(None), erased_at.isnot(None))
-        return tables.contact, (*self._refused(), tables.contact.c.refusal == reason)
+        # As a range: for one value, PostgreSQL would rather read all contacts in the order of their ids.
+        return tables.contact, (*self._refused(), tables.contact.c.refusal.between(reason, reason))
 
     def _refused(self) -> tuple[ColumnElement[bool], ...]:
         table, customers = self.services.tables.contact, self.services.tables.customer

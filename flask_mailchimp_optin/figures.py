@@ -127,7 +127,8 @@ def _counted(tx: Transaction, services: Services, connection_id: int) -> list[An
     )
 
 
-_LOOKED = "looked at"  # the outcome that ``inbound`` gives
+# The outcomes that ``inbound`` gives.
+_LOOKED, _NOBODY = "looked at", ("nobody here has this address", "not about a person")
 
 #: What the log of webhooks can be narrowed down to.
 RING_STATES = ("waiting", "done", "nobody")
@@ -151,7 +152,7 @@ def rings(
     narrowed: dict[str, list[Any]] = {
         "waiting": [outcome.is_(None)],
         "done": [outcome == _LOOKED],
-        "nobody": [outcome.isnot(None), outcome != _LOOKED],
+        "nobody": [outcome.in_(_NOBODY)],
     }
     where = narrowed.get(state or "", [])
     if before is not None:
