@@ -18,8 +18,21 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from . import connect, health, jobs, overviews, person, runs, site, standing, state
+from . import (
+    attention,
+    connect,
+    figures,
+    health,
+    jobs,
+    overviews,
+    person,
+    runs,
+    site,
+    standing,
+    state,
+)
 from .errors import MailchimpOptinError
+from .reasons import REASONS
 from .services import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -193,12 +206,12 @@ def status(as_json: bool, tenant: str) -> None:
     services = _services()
     overview = overviews.read(services, tenant)
     progress = _progress(services, tenant)
-    attention = standing.attention(services, tenant)
+    troubled = attention.page(services, tenant, attention.Which(), size=100)
     if as_json:
         facts = {
             "overview": asdict(overview),
             "syncs": [asdict(row) for row in progress],
-            "attention": len(attention),
+            "attention": troubled.total,
         }
         click.echo(json.dumps(facts, default=_plain, indent=2))
         return
@@ -221,9 +234,17 @@ def status(as_json: bool, tenant: str) -> None:
         )
         if row.message:
             click.echo(f"  {row.message}")
-    for item in attention:
-        who = ", ".join(item.customer_keys) or "nobody's"
-        click.echo(f"needs attention: customer {who}: {item.text}")
+    for item in troubled.members:
+        _show_attention(item)
+    if troubled.after:
+        click.echo(
+            f"… and {troubled.total - len(troubled.members):,} more: flask mailchimp attention"
+        )
+
+
+def _show_attention(item: attention.Attention) -> None:
+    who = ", ".join(item.customer_keys) or "nobody's"
+    click.echo(f"needs attention: customer {who}: {item.text} {item.way_out or ''}".rstrip())
 
 
 def _progress(services: Services, tenant: str) -> list[runs.Progress]:
@@ -266,11 +287,32 @@ def _preview(tenant: str) -> None:
             click.echo(f"  unsubscribed: {row.removals}, asked by mail: {row.asks}")
 
 
-@_command("retry")
+_REASONS = click.Choice(sorted(REASONS))
+
+
+@_command("attention")
+@click.option("--reason", type=_REASONS, help="Of this reason only.")
+@click.option("--search", default="", help="A part of an address, or a customer's primary key.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: an object a line.")
 @tenant_option
-def retry(tenant: str) -> None:
-    """Try everybody again whom Mailchimp refused."""
-    click.echo(f"{connect.retry(_services(), tenant)} will be tried again.")
+def attention_(reason: str | None, search: str, as_json: bool, tenant: str) -> None:
+    """Everybody who needs attention: why, and what to do."""
+    which = attention.Which(reason=reason, search=search)
+    for item in attention.everybody(_services(), tenant, which):
+        if as_json:
+            click.echo(json.dumps(asdict(item), default=_plain))
+        else:
+            _show_attention(item)
+
+
+@_command("retry")
+@click.option("--reason", type=_REASONS, help="Only those of this reason.")
+@click.option("--customer", "customer_key", help="Only the customer with this primary key.")
+@tenant_option
+def retry(reason: str | None, customer_key: str | None, tenant: str) -> None:
+    """Try those again who need attention: all, those of a reason, or one customer."""
+    number = connect.retry(_services(), tenant, reason=reason, customer_key=customer_key)
+    click.echo(f"{number} will be tried again.")
 
 
 @_command("sweep")
@@ -342,10 +384,27 @@ def erase(customer_key: str, tenant: str) -> None:
 
 
 @_command("webhook")
-@click.argument("action", type=click.Choice(["verify", "register", "rotate"]))
+@click.argument("action", type=click.Choice(["verify", "register", "rotate", "log", "replay"]))
+@click.option("--ring", "ring_id", type=int, help="For replay: the number that the log shows.")
+@click.option("--state", type=click.Choice(figures.RING_STATES), help="For log: only these.")
 @tenant_option
-def webhook(action: str, tenant: str) -> None:
-    """Look after the webhooks: verify and repair them, or register them anew: that rotates secrets."""
+def webhook(action: str, ring_id: int | None, state: str | None, tenant: str) -> None:
+    """Look after the webhooks: verify and repair them, or register them anew with new secrets.
+
+    Or see the log of what was received, and replay one: look again at the address that it named.
+    """
+    if action == "log":
+        for ring in figures.rings(_services(), tenant, 100, state=state):
+            what = ring.outcome or "waiting"
+            at = f"{ring.received_at:%Y-%m-%d %H:%M:%S} UTC"
+            click.echo(f"{ring.id}  {at}  {ring.kind}  {ring.list_name}  ({ring.verified})  {what}")
+        return
+    if action == "replay":
+        if ring_id is None:
+            raise click.UsageError("Say which: --ring NUMBER. See: flask mailchimp webhook log")
+        connect.ring_again(_services(), tenant, ring_id)
+        click.echo("A worker looks at this address again.")
+        return
     connect.repair_webhooks(_services(), tenant, anew=action != "verify")
     click.echo("A worker looks after the webhooks now. See: flask mailchimp doctor")
 

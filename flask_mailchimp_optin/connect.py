@@ -13,15 +13,29 @@ from datetime import time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, exists, insert, or_, select, update
 
-from . import fields, hooks, outbox, overviews, reconcile, runs, shards, signals, site
+from . import (
+    fields,
+    hooks,
+    inbound,
+    outbox,
+    overviews,
+    reasons,
+    reconcile,
+    runs,
+    shards,
+    signals,
+    site,
+)
 from .client import Account, Audience, Client, check_key, datacentre
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
+from .models import utc
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
 from .texts import N_, Text
 from .vault import CannotDecrypt
+from .webhook import Ring
 
 #: Lists whose merge fields are read together, while somebody waits.
 _LISTS_AT_ONCE = 10
@@ -215,7 +229,7 @@ def read_fields(services: Services, tenant: str) -> None:
     :raises MailchimpError: they could not be read; nothing was changed.
     """
     connection = _connection(services, tenant)
-    with _client(services, connection) as client:
+    with client_of(services, connection) as client:
         for audience in _targets(services, connection):
             fields.read(services, client, audience)
 
@@ -229,7 +243,7 @@ def create_fields(services: Services, tenant: str) -> list[str]:
     """
     connection = _connection(services, tenant)
     made: list[str] = []
-    with _client(services, connection) as client:
+    with client_of(services, connection) as client:
         for audience in _targets(services, connection):
             made += fields.create_missing(services, client, audience)
     return list(dict.fromkeys(made))
@@ -478,15 +492,37 @@ def cancel_sync(services: Services, tenant: str) -> None:
     services.transact(work)
 
 
-def retry(services: Services, tenant: str, contact_id: int | None = None) -> int:
-    """Try refused contacts again: one, or all; how many there were."""
+def retry(
+    services: Services,
+    tenant: str,
+    contact_id: int | None = None,
+    *,
+    reason: str | None = None,
+    customer_key: str | None = None,
+) -> int:
+    """Try again who needs attention: one contact, one customer, all of a reason, or all.
+
+    :param reason: a word of :class:`~.attention.Attention`.
+    :returns: how many there were.
+    """
     connection = _connection(services, tenant)
     table, customers = services.tables.contact, services.tables.customer
 
     def work(tx: Transaction) -> int:
         which = [table.c.connection_id == connection.id, table.c.refusal.isnot(None)]
+        whose = [customers.c.connection_id == connection.id]
         if contact_id is not None:
             which.append(table.c.id == contact_id)
+        if reason is not None:
+            which.append(table.c.refusal == reason)
+        if customer_key is not None:
+            whose.append(customers.c.customer_key == customer_key)
+            theirs = exists().where(
+                *whose,
+                customers.c.audience_id == table.c.audience_id,
+                customers.c.address == table.c.address,
+            )
+            which.append(theirs)
         values = {
             "due_at": services.now(),
             "look": True,
@@ -496,8 +532,8 @@ def retry(services: Services, tenant: str, contact_id: int | None = None) -> int
             **dict.fromkeys(("refusal", "refusal_text", "refused_at")),
         }
         number = tx.execute(update(table).where(*which).values(**values))
-        if contact_id is None:
-            number += _look_again(tx, services, connection, customers)
+        if contact_id is None and reason in (None, reasons.CUSTOMER):
+            number += _look_again(tx, services, connection, whose)
         return number
 
     number = services.transact(work)
@@ -505,12 +541,34 @@ def retry(services: Services, tenant: str, contact_id: int | None = None) -> int
     return number
 
 
-def _look_again(tx: Transaction, services: Services, connection: Row[Any], table: Any) -> int:
-    """An outbox row for each customer whose row was the problem."""
-    problem = select(table.c.customer_key).where(
-        table.c.connection_id == connection.id, table.c.problem.isnot(None)
-    )
+def _look_again(tx: Transaction, services: Services, connection: Row[Any], whose: list[Any]) -> int:
+    """An outbox row for each of these customers whose row was the problem."""
+    table = services.tables.customer
+    problem = select(table.c.customer_key).where(*whose, table.c.problem.isnot(None))
     return outbox.look_at(tx, services, connection.tenant, [key for (key,) in tx.rows(problem)])
+
+
+def ring_again(services: Services, tenant: str, ring_id: int) -> None:
+    """Look once more at the address that a webhook named, as if Mailchimp had sent it again.
+
+    :raises RefusedInput: there is no such webhook of this tenant's, or it is not about a person.
+    """
+    connection = _connection(services, tenant)
+    events, audiences = services.tables.webhook_event, services.tables.audience
+    with services.begin() as tx:
+        row = tx.row(
+            select(events, audiences.c.list_id)
+            .join(audiences, audiences.c.id == events.c.audience_id)
+            .where(events.c.id == ring_id, audiences.c.connection_id == connection.id)
+        )
+    if row is None:
+        raise RefusedInput("This webhook is no longer in the log.")
+    if row.address is None and row.new_address is None:
+        raise RefusedInput("This webhook names nobody whom one could look at.")
+    names = "type", "list_id", "address", "new_address", "digest"
+    ring = Ring(fired_at=utc(row.fired_at), **{name: row._mapping[name] for name in names})
+    inbound.ring_again(services, row.audience_id, ring)
+    services.wake()
 
 
 def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> None:

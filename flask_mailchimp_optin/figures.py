@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
-from . import overviews
+from . import contacts, overviews
 from .models import utc
 from .services import Services, Transaction
 
@@ -41,16 +41,25 @@ class ListFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Ring:
-    """One received webhook.
+    """One received webhook, without the address that it names.
 
+    :param fired_at: when Mailchimp says that it happened.
     :param outcome: what came of it; None: not worked off yet.
+    :param about_a_person: whether it names somebody, so that one can look again.
+    :param customer_keys: who has that address in that list now.
+    :param read_at: when that address was last read at Mailchimp, for whatever reason.
     """
 
+    id: int
     received_at: datetime
+    fired_at: datetime | None
     list_name: str
     kind: str
     verified: str
     outcome: str | None
+    about_a_person: bool
+    customer_keys: tuple[str, ...]
+    read_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,29 +127,68 @@ def _counted(tx: Transaction, services: Services, connection_id: int) -> list[An
     )
 
 
-def rings(services: Services, tenant: str, limit: int = 20) -> list[Ring]:
-    """The latest webhooks, newest first; without addresses."""
+# The outcomes that ``inbound`` gives.
+_LOOKED, _NOBODY = "looked at", ("nobody here has this address", "not about a person")
+
+#: What the log of webhooks can be narrowed down to.
+RING_STATES = ("waiting", "done", "nobody")
+
+
+def rings(
+    services: Services,
+    tenant: str,
+    limit: int = 20,
+    *,
+    state: str | None = None,
+    before: int | None = None,
+) -> list[Ring]:
+    """The latest webhooks, newest first; without addresses.
+
+    :param state: one of :data:`RING_STATES`; None: all.
+    :param before: only those with a smaller id.
+    """
     events, audience = services.tables.webhook_event, services.tables.audience
-    connection = services.tables.connection
+    outcome = events.c.outcome
+    narrowed: dict[str, list[Any]] = {
+        "waiting": [outcome.is_(None)],
+        "done": [outcome == _LOOKED],
+        "nobody": [outcome.in_(_NOBODY)],
+    }
+    where = narrowed.get(state or "", [])
+    if before is not None:
+        where.append(events.c.id < before)
     with services.begin() as tx:
-        rows = tx.rows(
-            select(events, audience.c.name.label("list_name"))
-            .join(audience, audience.c.id == events.c.audience_id)
-            .join(connection, connection.c.id == audience.c.connection_id)
-            .where(connection.c.tenant == tenant)
-            .order_by(events.c.id.desc())
-            .limit(limit)
-        )
-    return [
-        Ring(
-            received_at=utc(row.received_at),
-            list_name=row.list_name,
-            kind=row.type,
-            verified=row.verified,
-            outcome=row.outcome,
-        )
-        for row in rows
-    ]
+        connection = overviews.find(tx, services, tenant)
+        if connection is None:
+            return []
+        lists = tx.rows(select(audience).where(audience.c.connection_id == connection.id))
+        found: list[tuple[Any, str]] = []
+        for row in lists:  # each by itself is read from an index, and no further than needed
+            newest = select(events).where(events.c.audience_id == row.id, *where)
+            newest = newest.order_by(events.c.id.desc()).limit(limit)
+            found += [(event, row.name) for event in tx.rows(newest)]
+        found = sorted(found, key=lambda one: -one[0].id)[:limit]
+        pairs = {(e.audience_id, e.new_address or e.address) for e, _ in found}
+        pairs = {(audience_id, address) for audience_id, address in pairs if address}
+        owners = contacts.owners(tx, services, pairs)
+        known = contacts.find(tx, services, pairs)
+    return [_ring(event, name, owners, known) for event, name in found]
+
+
+def _ring(row: Any, list_name: str, owners: Any, known: Any) -> Ring:
+    pair = (row.audience_id, row.new_address or row.address)
+    return Ring(
+        id=row.id,
+        received_at=utc(row.received_at),
+        fired_at=utc(row.fired_at),
+        list_name=list_name,
+        kind=row.type,
+        verified=row.verified,
+        outcome=row.outcome,
+        about_a_person=pair[1] is not None,
+        customer_keys=tuple(owner.customer_key for owner in owners.get(pair, [])),
+        read_at=known[pair].seen_at if pair in known else None,
+    )
 
 
 def latest(services: Services, tenant: str, limit: int = 10) -> list[Latest]:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from rq import Worker
 from sqlalchemy import Row, inspect, select
 
-from . import jobs, overviews, site, standing
+from . import attention, jobs, overviews, site
 from .models import PREFIX
 from .overviews import Overview
 from .services import Services, Transaction
@@ -244,7 +244,7 @@ def _wait_too_long(tx: Transaction, services: Services, connection: Row[Any]) ->
 
 
 def _attention(services: Services, tenant: str) -> Check:
-    number = standing.attention_count(services, tenant)
+    number = attention.count(services, tenant)
     if number:
         return Check(
             code="attention",

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects import mysql
 
@@ -111,6 +112,11 @@ def _fk(name: str, column: str, target: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint(
         [column], [f"{PREFIX}{target}.id"], name=f"fk_{PREFIX}{name}_{column}", ondelete="CASCADE"
     )
+
+
+def _some(name: str, condition: str, *columns: str) -> Index:
+    """An index of the few rows that need attention; of all rows where a database knows no such index."""
+    return Index(name, *columns, postgresql_where=text(condition), sqlite_where=text(condition))
 
 
 def _connection() -> list[Any]:
@@ -215,6 +221,12 @@ def _customer() -> list[Any]:
         UniqueConstraint("customer_key", name=f"uq_{PREFIX}customer_key"),
         Index(f"ix_{PREFIX}customer_address", "audience_id", "address"),
         Index(f"ix_{PREFIX}customer_connection", "connection_id", "address"),
+        _some(
+            f"ix_{PREFIX}customer_problem",
+            "problem IS NOT NULL OR erased_at IS NOT NULL",
+            "connection_id",
+            "id",
+        ),
     ]
 
 
@@ -267,7 +279,9 @@ def _contact() -> list[Any]:
         _fk("contact", "audience_id", "audience"),
         UniqueConstraint("audience_id", "address", name=f"uq_{PREFIX}contact_address"),
         Index(f"ix_{PREFIX}contact_due", "connection_id", "wanted", "due_at", "id"),
-        Index(f"ix_{PREFIX}contact_refusal", "connection_id", "refusal"),
+        _some(
+            f"ix_{PREFIX}contact_refusal", "refusal IS NOT NULL", "connection_id", "refusal", "id"
+        ),
         Index(f"ix_{PREFIX}contact_run", "run_id"),
     ]
 
@@ -343,6 +357,7 @@ def _webhook_event() -> list[Any]:
         _fk("webhook_event", "audience_id", "audience"),
         UniqueConstraint("audience_id", "digest", name=f"uq_{PREFIX}webhook_event_digest"),
         Index(f"ix_{PREFIX}webhook_event_outcome", "outcome"),
+        Index(f"ix_{PREFIX}webhook_event_audience", "audience_id", "id"),
     ]
 
 

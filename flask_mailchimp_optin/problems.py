@@ -19,12 +19,13 @@ from .errors import (
     RequestRefused,
     TryLater,
 )
+from .texts import N_, Text
 
-UNREACHABLE = (
+UNREACHABLE = N_(
     "Mailchimp could not be reached. Check the server's internet connection and firewall; "
     "it will be tried again."
 )
-CUT_OFF = (
+CUT_OFF = N_(
     "Mailchimp did not answer in time, or the answer broke off. Whether the request took effect is "
     "checked before it is sent again."
 )
@@ -36,79 +37,85 @@ def classified(status: int, problem: Mapping[str, Any]) -> MailchimpError:
     has_document = "title" in problem or "detail" in problem
     if status == 401 or (status == 403 and title in ("User Disabled", "Wrong Datacenter")):
         return KeyRefused(
-            "Mailchimp refused the API key: it is wrong, was revoked, belongs to another data "
-            "centre, or its account is deactivated. Make a new key in Mailchimp (Profile → Extras → "
-            "API keys) and enter it here.",
+            N_(
+                "Mailchimp refused the API key: it is wrong, was revoked, belongs to another data "
+                "centre, or its account is deactivated. Make a new key in Mailchimp (Profile → Extras → "
+                "API keys) and enter it here."
+            ),
             status=status,
             title=title,
         )
     if status == 429 or (status == 403 and not has_document):
         # A body-less 403 is the firewall in front of the API, not a revoked key.
         return TryLater(
-            "Mailchimp asks us to slow down. It will be tried again in a little while.",
+            N_("Mailchimp asks us to slow down. It will be tried again in a little while."),
             status=status,
             title=title,
         )
     if status == 403:
         return PermissionDenied(
-            "The API key's user may not do this at Mailchimp. Use a key of an owner, an admin or a "
-            "manager.",
+            N_(
+                "The API key's user may not do this at Mailchimp. Use a key of an owner, an admin or a "
+                "manager."
+            ),
             status=status,
             title=title,
         )
     if status == 404 and has_document:
-        return NotFound("Mailchimp doesn't have this any more.", status=404, title=title)
+        return NotFound(N_("Mailchimp doesn't have this any more."), status=404, title=title)
     if status == 400 and has_document:
         return refusal(str(problem.get("detail", "")), title, problem)
     if 400 <= status < 500 and has_document:
         return RequestRefused(
-            f"Mailchimp did not accept a request ({status}).", status=status, title=title
+            Text("Mailchimp did not accept a request (%(status)s).", status=status),
+            status=status,
+            title=title,
         )
     return OutcomeUnknown(
-        f"Mailchimp has a problem of its own ({status}). It will be tried again.",
+        Text(
+            "Mailchimp has a problem of its own (%(status)s). It will be tried again.",
+            status=status,
+        ),
         status=status,
         title=title,
     )
 
 
+_FORGOTTEN = N_(
+    "This address was permanently deleted at Mailchimp. Only the person can come back, through the "
+    "list's sign-up form."
+)
+_EXISTS = N_("Mailchimp has this address already.")
+_DETAILS = N_("Mailchimp did not accept the customer's details. Check the merge fields.")
+
 #: What a 400 says, by a word in its title or detail: our class of it and the words for people.
 _REFUSALS: tuple[tuple[str, str, str], ...] = (
-    (
-        "forgotten",
-        "forgotten",
-        "This address was permanently deleted at Mailchimp. Only the person can come back, through "
-        "the list's sign-up form.",
-    ),
-    (
-        "permanently deleted",
-        "forgotten",
-        "This address was permanently deleted at Mailchimp. Only the person can come back, through "
-        "the list's sign-up form.",
-    ),
+    ("forgotten", "forgotten", _FORGOTTEN),
+    ("permanently deleted", "forgotten", _FORGOTTEN),
     (
         "compliance",
         "compliance",
-        "The person unsubscribed at Mailchimp, bounced, or is under review. Only they can come back, "
-        "by a confirmation or through the list's sign-up form.",
+        N_(
+            "The person unsubscribed at Mailchimp, bounced, or is under review. Only they can come "
+            "back, by a confirmation or through the list's sign-up form."
+        ),
     ),
     (
         "signed up to a lot of lists",
         "too_many_lists",
-        "Mailchimp says that this address signed up to many lists very recently. It is tried again "
-        "in a few days.",
+        N_(
+            "Mailchimp says that this address signed up to many lists very recently. It is tried "
+            "again in a few days."
+        ),
     ),
     (
         "fake or invalid",
         "fake",
-        "Mailchimp takes this address for fake or invalid. Correct the customer's address.",
+        N_("Mailchimp takes this address for fake or invalid. Correct the customer's address."),
     ),
-    ("member exists", "exists", "Mailchimp has this address already."),
-    ("already a list member", "exists", "Mailchimp has this address already."),
-    (
-        "merge field",
-        "merge_fields",
-        "Mailchimp did not accept the customer's details. Check the merge fields.",
-    ),
+    ("member exists", "exists", _EXISTS),
+    ("already a list member", "exists", _EXISTS),
+    ("merge field", "merge_fields", _DETAILS),
 )
 
 
@@ -122,12 +129,11 @@ def refusal(detail: str, title: str, row: Mapping[str, Any]) -> MemberRefused:
         if words in text:
             return MemberRefused(message, reason=reason, title=title)
     if row.get("error_code") == "ERROR_CONTACT_EXISTS":
-        return MemberRefused("Mailchimp has this address already.", reason="exists", title=title)
+        return MemberRefused(_EXISTS, reason="exists", title=title)
     if _names_details(row):
-        message = "Mailchimp did not accept the customer's details. Check the merge fields."
-        return MemberRefused(message, reason="merge_fields", title=title)
+        return MemberRefused(_DETAILS, reason="merge_fields", title=title)
     return MemberRefused(
-        "Mailchimp refused this address. Check whether it is written correctly.",
+        N_("Mailchimp refused this address. Check whether it is written correctly."),
         reason="invalid",
         title=title,
     )

@@ -1,6 +1,6 @@
-"""Where people stand: a customer's real state, their history, and the contacts that need attention.
+"""Where people stand: a customer's real state, and their history.
 
-Reads only. For the host's own pages, the activity page and the commands.
+Reads only. For the host's own pages, the history page and the commands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import Row, select
 
 from . import contacts, memory, outbox, overviews, reasons, reconcile, site
 from .consent import Agreed, Status
@@ -38,25 +38,6 @@ class CustomerState:
     way_out: str | None = None
     link: str | None = None
     as_of: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attention:
-    """A customer whose wish could not be carried out.
-
-    :param contact_id: for a retry; None where the customer's row itself is the problem.
-    :param reason: a short word for grouping.
-    :param text: why, and what to do, in plain words.
-    """
-
-    contact_id: int | None
-    customer_keys: tuple[str, ...]
-    address: str | None
-    list_name: str | None
-    reason: str
-    text: str
-    link: str | None
-    since: datetime | None
 
 
 def state_of(services: Services, customer: Any) -> CustomerState:
@@ -199,15 +180,11 @@ class _Here:
 
     def _form(self, reason: str, audience_id: int | None) -> str | None:
         audience = self.lists.get(audience_id or 0)
-        return _link(reason, audience.subscribe_url if audience is not None else None)
+        return reasons.link(reason, audience.subscribe_url if audience is not None else None)
 
 
 #: States that differ in words only.
 _ALSO = {"bare": "subscribed", "left": "unsubscribed"}
-
-
-def _link(reason: str, subscribe_url: str | None) -> str | None:
-    return subscribe_url or None if reason in reasons.BY_FORM else None
 
 
 def history_of(services: Services, customer: Any) -> list[Decision]:
@@ -241,100 +218,3 @@ def _decision(row: dict[str, Any]) -> Decision:
         receipt=row.get("receipt"),
         **{name: row[name] for name in names},
     )
-
-
-def attention(services: Services, tenant: str, *, limit: int = 100) -> list[Attention]:
-    """Who needs attention: refused by Mailchimp, and customers whose row can't be sent."""
-    with services.begin() as tx:
-        connection = overviews.find(tx, services, tenant)
-        if connection is None:
-            return []
-        found = _refused_contacts(tx, services, connection, limit)
-        return found + _problem_customers(tx, services, connection, limit - len(found))
-
-
-def _refused_contacts(
-    tx: Transaction, services: Services, connection: Row[Any], limit: int
-) -> list[Attention]:
-    table, audiences = services.tables.contact, services.tables.audience
-    rows = tx.rows(
-        select(
-            table,
-            audiences.c.name.label("list_name"),
-            audiences.c.subscribe_url.label("subscribe_url"),
-        )
-        .join(audiences, audiences.c.id == table.c.audience_id)
-        .where(table.c.connection_id == connection.id, table.c.refusal.isnot(None))
-        .order_by(table.c.refusal, table.c.id)
-        .limit(limit)
-    )
-    owners = contacts.owners(tx, services, [(row.audience_id, row.address) for row in rows])
-    return [
-        Attention(
-            contact_id=row.id,
-            customer_keys=tuple(
-                owner.customer_key for owner in owners.get((row.audience_id, row.address), [])
-            ),
-            address=row.address,
-            list_name=row.list_name,
-            reason=row.refusal,
-            text=reasons.refused(row.refusal, row.refusal_text),
-            link=_link(row.refusal, row.subscribe_url),
-            since=utc(row.refused_at),
-        )
-        for row in rows
-    ]
-
-
-def _problem_customers(
-    tx: Transaction, services: Services, connection: Row[Any], limit: int
-) -> list[Attention]:
-    table, audiences = services.tables.customer, services.tables.audience
-    rows = tx.rows(
-        select(table, audiences.c.name.label("list_name"), audiences.c.subscribe_url)
-        .outerjoin(audiences, audiences.c.id == table.c.audience_id)
-        .where(table.c.connection_id == connection.id, *_is_problem(services))
-        .order_by(table.c.id)
-        .limit(max(0, limit))
-    )
-    return [_problem(row) for row in rows]
-
-
-def _problem(row: Row[Any]) -> Attention:
-    erased = row.problem is None
-    return Attention(
-        contact_id=None,
-        customer_keys=(row.customer_key,),
-        address=row.address,
-        list_name=row.list_name if erased else None,
-        reason="erased" if erased else "customer",
-        text=f"{reasons.TEXTS['erased']} {reasons.WAYS_OUT['erased']}" if erased else row.problem,
-        link=_link("erased", row.subscribe_url) if erased else None,
-        since=utc(row.seen_at),
-    )
-
-
-def _is_problem(services: Services) -> tuple[Any, Any]:
-    table = services.tables.customer
-    cannot_be_sent = or_(table.c.problem.isnot(None), table.c.erased_at.isnot(None))
-    return cannot_be_sent, table.c.opt_in.is_(True)
-
-
-def attention_count(services: Services, tenant: str) -> int:
-    """How many need attention."""
-    table, customers = services.tables.contact, services.tables.customer
-    with services.begin() as tx:
-        connection = overviews.find(tx, services, tenant)
-        if connection is None:
-            return 0
-        refused = tx.value(
-            select(func.count()).where(
-                table.c.connection_id == connection.id, table.c.refusal.isnot(None)
-            )
-        )
-        problems = tx.value(
-            select(func.count()).where(
-                customers.c.connection_id == connection.id, *_is_problem(services)
-            )
-        )
-    return int(refused or 0) + int(problems or 0)

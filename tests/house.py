@@ -17,14 +17,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from flask_mailchimp_optin import (
     CustomerMapping,
     MailchimpOptin,
+    attention,
     connect,
     overviews,
-    standing,
     state,
 )
+from flask_mailchimp_optin.attention import Attention
 from flask_mailchimp_optin.overviews import Settings
 from flask_mailchimp_optin.services import Services
-from flask_mailchimp_optin.standing import Attention
 from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
 
 KEY = "2x0cVNi5yYjZgqzPKQnUTXvVZ4Ee2aOeO0v8N3mYwYE="
@@ -178,7 +178,7 @@ class Host:
     def attention(self) -> list[Attention]:
         """Who needs attention, as the activity page has it."""
         with self.app.app_context():
-            return standing.attention(self.services, "")
+            return list(attention.everybody(self.services, "", attention.Which()))
 
     def history(self, customer_id: int) -> list[Any]:
         """The customer's decisions, newest first."""

@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from flask_mailchimp_optin import (
+    attention,
     contacts,
     customers,
     drain,
+    figures,
     hooks,
     inbound,
     outbox,
@@ -71,12 +73,14 @@ def large(connected: Host) -> Iterator[Host]:
             _fill(
                 connection, "customer", customer_key=key, connection_id="1", audience_id="1",
                 own_list="FALSE", address=address, opt_in="TRUE", seen_at=now,
+                problem="CASE WHEN n % 50 = 0 THEN 'wrong' END",
             )  # fmt: skip
             _fill(
                 connection, "contact", connection_id="1", audience_id="1", address=address,
                 wanted="TRUE", version="1", acked_version="1", decided_version="1",
                 settled_version="1", agreed="'yes'", seen_status="'subscribed'", look="FALSE",
                 attempts="0", due_at=f"CASE WHEN n % 2 = 0 THEN {later} END",
+                refusal="CASE WHEN n % 20 = 0 THEN 'bounced' END",
             )  # fmt: skip
             _fill(
                 connection, "outbox", tenant=tenant, customer_key=key, number="1",
@@ -176,9 +180,22 @@ def _daily(tx: Transaction, services: Services) -> None:
     customers.as_they_were(tx, services, house, {key: _row(key) for key in KEYS})
 
 
+def _everybody_who_needs_attention(tx: Transaction, services: Services) -> None:
+    here = attention._at(tx, services, "", "")
+    assert here is not None
+    for reason, place in (("bounced", 150_000), ("customer", 150_000), ("erased", None)):
+        here.members(reason, 50, place)
+        here.members(reason, 50, place, backwards=True)
+
+
+def _log(_tx: Transaction, services: Services) -> None:
+    for state in (None, "waiting", "done", "nobody"):
+        figures.rings(services, "", 25, state=state, before=None if state else 150_000)
+
+
 QUERIES: list[Callable[[Transaction, Services], None]] = [
     _absorb, _who_changed, _records, _owners, _pick, _save, _rings, _no, _work, _turn,
-    _daily,
+    _daily, _everybody_who_needs_attention, _log,
 ]  # fmt: skip
 
 

@@ -263,8 +263,8 @@ def test_a_conflict_is_told_in_the_history(host: Host) -> None:
 
 def test_every_reason_has_a_way_out_and_a_heading() -> None:
     from flask_mailchimp_optin.problems import _REFUSALS
+    from flask_mailchimp_optin.reasons import REASONS
     from flask_mailchimp_optin.verdicts import FINAL
-    from flask_mailchimp_optin.views.words import REASONS
 
     ours = {"archived", "bounced", "parked", "renamed", "too_many_lists"}
     known = {reason for _, reason, _ in _REFUSALS} | set(FINAL) | ours

@@ -9,7 +9,16 @@ from flask import Flask
 
 from .. import i18n
 from ..config import Config
-from . import activity, customer, guard, settings, webhook, words  # noqa: F401  # they add routes
+from . import (  # noqa: F401  # they add their routes
+    activity,
+    attention,
+    customer,
+    guard,
+    rings,
+    settings,
+    webhook,
+    words,
+)
 from .guard import pages
 from .webhook import hook
 

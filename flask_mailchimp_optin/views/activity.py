@@ -7,22 +7,20 @@ same figures as JSON and reloads once when the sync ends.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from flask import flash, jsonify, redirect, request, url_for
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from werkzeug.wrappers import Response
 
-from .. import connect, figures, health, overviews, runs, standing, state
+from .. import attention, connect, figures, health, overviews, runs, state
 from ..runs import Progress
 from ..services import Services
-from ..standing import Attention
 from . import words
 from .guard import pages
 from .show import attempt, here, render
 
-_SHOWN = 100  # customers that need attention, on one page
+_SHOWN = 3  # customers that need attention, of each reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +50,11 @@ def activity() -> str:
         overview=overviews.read(services, tenant),
         syncs=_syncs(services, tenant),
         live=request.args.get("refresh") != "off",
-        groups=_grouped(standing.attention(services, tenant, limit=_SHOWN)),
-        attention_count=standing.attention_count(services, tenant),
+        groups=attention.first_of_each(services, tenant, _SHOWN),
         days=figures.days(services, tenant),
         lists=figures.lists(services, tenant),
-        rings=figures.rings(services, tenant, 10),
+        rings=figures.rings(services, tenant, 5),
+        now=services.now(),
         latest=figures.latest(services, tenant, 5),
     )
 
@@ -90,30 +88,6 @@ def _syncs(services: Services, tenant: str) -> Syncs:
     return Syncs(running=running, waiting=waiting, past=past)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Customers that need attention for the same reason.
-
-    :param text: why, and what to do, if that is the same for all of them.
-    """
-
-    reason: str
-    text: str | None
-    members: tuple[Attention, ...]
-
-
-def _grouped(found: list[Attention]) -> list[Group]:
-    in_order = sorted(found, key=lambda one: one.reason)
-    return [
-        _group(reason, tuple(some)) for reason, some in groupby(in_order, lambda one: one.reason)
-    ]
-
-
-def _group(reason: str, members: tuple[Attention, ...]) -> Group:
-    texts = {one.text for one in members}
-    return Group(reason=reason, text=texts.pop() if len(texts) == 1 else None, members=members)
-
-
 @pages.post("/activity/sync")
 def sync_now() -> Response:
     """Start a sync, or a preview that changes nothing."""
@@ -135,24 +109,6 @@ def cancel_sync() -> Response:
     """Cancel the syncs that run or wait."""
     _tell(connect.cancel_sync, "The sync is cancelled. What was sent already stays.")
     return _back("sync")
-
-
-@pages.post("/activity/retry")
-def retry() -> Response:
-    """Try one refused contact again, or all of them."""
-    one = request.form.get("contact_id", type=int)
-    if one is None and request.form.get("all") != "yes":
-        return _back("attention")
-    number = attempt(connect.retry, one)
-    if number is not None:
-        flash(_retried(number), "success" if number else "info")
-    return _back("attention")
-
-
-def _retried(number: int) -> str:
-    if number == 0:
-        return "There was nothing to try again."
-    return f"{number:,} {'is' if number == 1 else 'are'} tried again. It may take a minute."
 
 
 def _tell(act: Any, message: str) -> None:

@@ -30,6 +30,11 @@ def render(template: str, **context: object) -> str:
     )
 
 
+def row_id(text: str | None) -> int | None:
+    """An id that a request names; None for what can't be one."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def here() -> tuple[Services, str]:
     """Services and tenant of this request; the tenant is the host's answer, never the request's."""
     now = state.current()

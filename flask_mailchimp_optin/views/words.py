@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from markupsafe import Markup, escape
 
+from ..i18n import ngettext
+from ..reasons import REASONS
 from ..runs import Progress
+from ..texts import N_
 
 KINDS = {
     "initial": "Initial sync",
@@ -32,14 +37,27 @@ STATUSES = {
     "unknown": "Not looked at yet",
 }
 RINGS = {
-    "subscribe": "Subscribed",
-    "unsubscribe": "Unsubscribed",
-    "profile": "Profile edited",
-    "cleaned": "Address bounced",
-    "upemail": "Address changed",
-    "campaign": "Campaign sent",
+    "subscribe": N_("Subscribed"),
+    "unsubscribe": N_("Unsubscribed"),
+    "profile": N_("Profile edited"),
+    "cleaned": N_("Address bounced"),
+    "upemail": N_("Address changed"),
+    "campaign": N_("Campaign sent"),
 }
-VERIFIED = {"signature": "by its signature", "token": "by its secret address"}
+VERIFIED = {
+    "signature": N_("Proved by its signature"),
+    "token": N_("Proved by its secret address"),
+}
+OUTCOMES = {
+    "looked at": N_("Looked at"),
+    "nobody here has this address": N_("Nobody here has this address"),
+    "not about a person": N_("Not about a person"),
+}
+RING_STATES = {
+    "waiting": N_("Waiting"),
+    "done": N_("Looked at"),
+    "nobody": N_("About nobody here"),
+}
 SOURCES = {
     "request": "on a page of this site",
     "mailchimp": "at Mailchimp",
@@ -47,27 +65,23 @@ SOURCES = {
     "shared address": "with another customer who has the same address",
     "found in the database": "found changed in the database",
 }
-#: Reason of an :class:`~..standing.Attention`; its text says why and what to do.
-REASONS = {
-    "compliance": "Unsubscribed themselves",
-    "forgotten": "Deleted permanently at Mailchimp",
-    "bounced": "Mail bounces",
-    "archived": "Archived at Mailchimp",
-    "fake": "Address taken for fake",
-    "invalid": "Refused by Mailchimp",
-    "exists": "Already at Mailchimp",
-    "too_many_lists": "Signed up to many lists lately",
-    "merge_fields": "Details refused",
-    "parked": "Failed again and again",
-    "renamed": "Changed their address at Mailchimp",
-    "erased": "Erased, and ticked again by an import",
-    "customer": "Can’t be sent: correct the customer’s details",
-}
 
 
 def reason(word: str) -> str:
     """A heading for a reason of attention."""
-    return REASONS.get(word, "Needs a look")
+    return REASONS.get(word, N_("Needs a look"))
+
+
+def duration(time: timedelta) -> str:
+    """How long something takes or took, in the one unit that tells most."""
+    seconds = max(0, round(time.total_seconds()))
+    if seconds < 120:
+        return ngettext("%(n)s second", "%(n)s seconds", seconds)
+    if seconds < 120 * 60:
+        return ngettext("%(n)s minute", "%(n)s minutes", seconds // 60)
+    if seconds < 48 * 3600:
+        return ngettext("%(n)s hour", "%(n)s hours", seconds // 3600)
+    return ngettext("%(n)s day", "%(n)s days", seconds // 86400)
 
 
 def source(word: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin import connect, health, overviews, standing, state
+from flask_mailchimp_optin import connect, health, overviews, state
 from tests.house import Host
 
 #: How a single answer may go wrong: keyword arguments of ``sandbox.fail_next``.
@@ -126,7 +126,7 @@ def test_a_refused_member_is_shown_with_the_reason_and_stops_nobody_else(
     assert connected.state(bob) == "subscribed"
     assert (connected.state(ada), connected.box(ada)) == ("refused", True)
     with connected.app.app_context():
-        (shown,) = standing.attention(connected.services, "")
+        (shown,) = connected.attention()
     assert shown.reason == reason
     calls = len(connected.sandbox.requests)
     connected.clock.turn(hours=1)
@@ -172,7 +172,7 @@ def test_details_that_mailchimp_refuses_do_not_stand_in_the_way_of_consent(host:
     assert host.status("ada@example.com", list_id) == "subscribed"
     assert host.state(ada) == "subscribed"
     with host.app.app_context():
-        (shown,) = standing.attention(host.services, "")
+        (shown,) = host.attention()
     assert shown.reason == "merge_fields"
 
 
