@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, delete, insert, select, update
 
-from . import hooks, outbox, overviews, reconcile, runs, shards, signals, site
+from . import foresee, hooks, outbox, overviews, reconcile, runs, shards, signals, site
 from .client import Account, Audience, Client, check_key, datacentre
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
+from .texts import N_, Text
 from .vault import CannotDecrypt
 
 
@@ -220,9 +221,10 @@ def save_settings(services: Services, tenant: str, settings: Settings) -> Overvi
             # The next one is the next time the clock says so.
             values["last_daily_on"] = reconcile.scheduled_day(*times, services.now())
         tx.execute(update(table).where(table.c.id == connection.id).values(**values))
-        if other_master or not settings.enabled:
+        if other_master or held_back:
             runs.cancel_all(tx, services, connection.id, "The settings were changed.")
-        if settings.enabled and (other_master or not connection.enabled):
+        begins = settings.enabled and (other_master or not connection.enabled)
+        if begins and not runs.unpause(tx, services, connection.id):
             runs.plan(tx, services, connection, "initial", services.now())
 
     services.transact(work)
@@ -341,6 +343,9 @@ def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
     :raises RefusedInput: the integration is not enabled, or has no master list.
     """
     connection = _connection(services, tenant)
+    with services.begin() as tx:
+        if runs.paused(tx, services, connection.id):
+            raise RefusedInput(Text("A sync is paused. Resume or cancel it first."))
     if not connection.enabled:
         raise RefusedInput("The integration is not enabled. Enable it in the settings first.")
     run_id = services.transact(lambda tx: runs.plan(tx, services, connection, kind, services.now()))
@@ -348,21 +353,65 @@ def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
     return run_id
 
 
+def pause_sync(services: Services, tenant: str) -> None:
+    """Pause what runs: until it is resumed only opt-outs go out, and no box here changes.
+
+    The integration is off meanwhile, but the sync is kept where it is. Whoever is at it can write
+    nothing more with their lease.
+
+    :raises RefusedInput: none is running.
+    """
+    connection = _connection(services, tenant)
+
+    def work(tx: Transaction) -> None:
+        _fence_off(tx, services, connection.id, enabled=False)
+        if not connection.enabled or not runs.pause(tx, services, connection.id):
+            raise RefusedInput(Text("No sync is running."))
+
+    services.transact(work)
+
+
 def resume_sync(services: Services, tenant: str) -> None:
-    """Let a sync go on that stopped because it would change too much.
+    """Let a sync go on that was paused, else one that stopped because it would change too much.
 
     :raises RefusedInput: none is waiting.
     """
-    if not reconcile.resume(services, _connection(services, tenant).id):
+    connection = _connection(services, tenant)
+    table = services.tables.connection
+
+    def unpause(tx: Transaction) -> bool:
+        on = update(table).where(table.c.id == connection.id).values(enabled=True)
+        return runs.unpause(tx, services, connection.id) and tx.execute(on) > 0
+
+    if not services.transact(unpause) and not reconcile.resume(services, connection.id):
         raise RefusedInput("No sync is waiting for you.")
     services.wake()
 
 
 def cancel_sync(services: Services, tenant: str) -> None:
-    """Cancel what is running or waiting; what was sent already stays."""
+    """Cancel what is running or waiting; what was sent stays, the rest is left to the next sync."""
     connection = _connection(services, tenant)
-    message = "Cancelled by an administrator."
-    services.transact(lambda tx: runs.cancel_all(tx, services, connection.id, message))
+
+    def work(tx: Transaction) -> Row[Any] | None:
+        # With the sync, its pause is over.
+        is_paused = bool(runs.paused(tx, services, connection.id))
+        _fence_off(tx, services, connection.id, enabled=connection.enabled or is_paused)
+        sending = runs.sending(tx, services, connection.id)
+        runs.cancel_all(tx, services, connection.id, N_("Cancelled by an administrator."))
+        return sending
+
+    sending = services.transact(work)
+    if sending is not None:
+        foresee.hold_back(services, sending.id)
+    services.wake()
+
+
+def _fence_off(tx: Transaction, services: Services, connection_id: int, *, enabled: bool) -> None:
+    """Whoever is at the connection can write nothing more with their lease."""
+    table = services.tables.connection
+    values = {"enabled": enabled, "epoch": table.c.epoch + 1}
+    tx.execute(update(table).where(table.c.id == connection_id).values(**values))
+    shards.fence_off(tx, services, connection_id)
 
 
 def retry(services: Services, tenant: str, contact_id: int | None = None) -> int:

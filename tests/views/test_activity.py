@@ -93,7 +93,8 @@ class TestSync:
         admin.send("/activity/sync", open_first="/activity")
         admin.open("/activity?refresh=off")
         assert "http-equiv" not in admin.page
-        assert "Reload this page by itself" in admin.text
+        assert "progress.js" not in admin.page
+        assert "Update this page by itself" in admin.text
 
     def test_the_script_gets_the_same_figures(self, connected: Host, admin: Admin) -> None:
         admin.send("/activity/sync", open_first="/activity")
@@ -102,10 +103,13 @@ class TestSync:
         )
         answer = admin.client.get(f"{ROOT}/activity/progress").get_json()
         assert answer["percent"] == 50
-        assert answer["text"] == "Reading the list at Mailchimp: 45 of 90"
+        assert answer["step"] == "Step 2 of 4"
+        assert answer["phase"] == "Reading the list at Mailchimp: 45 of 90"
+        assert answer["said"] == "Sync by hand: 50 % done"
 
     def test_the_script_is_told_when_nothing_runs(self, connected: Host, admin: Admin) -> None:
-        assert admin.client.get(f"{ROOT}/activity/progress").get_json() == {"run": None}
+        answer = admin.client.get(f"{ROOT}/activity/progress").get_json()
+        assert answer == {"run": None, "said": ""}
         admin.open("/activity")
         assert "progress.js" not in admin.page
         assert "http-equiv" not in admin.page
@@ -223,7 +227,7 @@ class TestFigures:
         admin.open("/activity")
         assert 'aria-label="2 times yes and 1 times no in 30 days' in admin.page
         assert admin.page.count("<time datetime=") > 2
-        assert "Yes (upwards) 2" in admin.text
+        assert "2 yes (upwards) and 1 no (downwards)" in admin.text
 
     def test_the_status_of_customers_in_the_list(self, connected: Host, admin: Admin) -> None:
         connected.add("ada@example.com", wants_news=True)
