@@ -213,8 +213,8 @@ def changed_here(run: Progress) -> list[str]:
     """What a sync changed in the host, or would."""
     on, off = run.boxes_on, run.boxes_off
     said = [
-        (on, ngettext("%(n)s checkbox ticked", "%(n)s checkboxes ticked", on)),
-        (off, ngettext("%(n)s checkbox unticked", "%(n)s checkboxes unticked", off)),
+        (on, ngettext("%(n)s ticked", "%(n)s ticked", on)),
+        (off, ngettext("%(n)s unticked", "%(n)s unticked", off)),
     ]
     return [text for number, text in said if number]
 
