@@ -229,7 +229,8 @@ def status(as_json: bool, tenant: str) -> None:
         click.echo(f"Next daily sync: {overview.next_daily_at:%Y-%m-%d %H:%M} UTC")
     for row in progress[:3]:
         click.echo(
-            f"{row.kind} sync of {row.started_at:%Y-%m-%d %H:%M} UTC: {row.state}, {row.percent} %, "
+            f"{row.kind} sync of {row.started_at:%Y-%m-%d %H:%M} UTC: "
+            f"{'paused' if row.paused else row.state}, {row.percent} %, "
             f"{row.sent} of {row.to_send} sent, {row.failed} failed"
         )
         if row.message:
@@ -259,14 +260,18 @@ def _plain(value: Any) -> str:
 
 @_command("sync")
 @click.option("--preview", is_flag=True, help="Count what would change, and change nothing.")
-@click.option("--resume", is_flag=True, help="Let a sync go on that stopped for a person.")
+@click.option("--pause", is_flag=True, help="Pause what is running; opt-outs still go out.")
+@click.option("--resume", is_flag=True, help="Let a sync go on that was paused, or that stopped.")
 @click.option("--cancel", is_flag=True, help="Cancel what is running or waiting.")
 @tenant_option
-def sync(preview: bool, resume: bool, cancel: bool, tenant: str) -> None:
+def sync(preview: bool, pause: bool, resume: bool, cancel: bool, tenant: str) -> None:
     """Compare all customers with Mailchimp now; a worker does it."""
     if cancel:
         connect.cancel_sync(_services(), tenant)
         click.echo("Cancelled.")
+    elif pause:
+        connect.pause_sync(_services(), tenant)
+        click.echo("Paused. Opt-outs still go out. Go on with: flask mailchimp sync --resume")
     elif resume:
         connect.resume_sync(_services(), tenant)
         click.echo("The sync goes on.")

@@ -17,6 +17,7 @@ from sqlalchemy import Row, and_, delete, exists, insert, or_, select, update
 
 from . import (
     fields,
+    foresee,
     hooks,
     inbound,
     outbox,
@@ -304,11 +305,11 @@ def save_settings(
             # The next one is the next time the clock says so.
             values["last_daily_on"] = reconcile.scheduled_day(*times, services.now())
         tx.execute(update(table).where(table.c.id == connection.id).values(**values))
-        if other_master or not settings.enabled:
+        if other_master or held_back:
             runs.cancel_all(tx, services, connection.id, N_("The settings were changed."))
-        if settings.enabled and (other_master or not connection.enabled):
-            kind = "first" if ask_first else "initial"
-            runs.plan(tx, services, connection, kind, services.now())
+        begins = settings.enabled and (other_master or not connection.enabled)
+        if begins and not runs.unpause(tx, services, connection.id):
+            runs.plan(tx, services, connection, "first" if ask_first else "initial", services.now())
             if ask_first:
                 _hold_back(tx, services, connection.id)
 
@@ -444,6 +445,9 @@ def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
     :raises RefusedInput: the integration is not enabled, or has no master list.
     """
     connection = _connection(services, tenant)
+    with services.begin() as tx:
+        if runs.paused(tx, services, connection.id):
+            raise RefusedInput(Text("A sync is paused. Resume or cancel it first."))
     if not connection.enabled:
         raise RefusedInput(N_("The integration is not enabled. Enable it in the settings first."))
 
@@ -461,35 +465,73 @@ def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
     return run_id
 
 
+def pause_sync(services: Services, tenant: str) -> None:
+    """Pause what runs: until it is resumed only opt-outs go out, and no box here changes.
+
+    The integration is off meanwhile, but the sync is kept where it is. Whoever is at it can write
+    nothing more with their lease.
+
+    :raises RefusedInput: none is running.
+    """
+    connection = _connection(services, tenant)
+
+    def work(tx: Transaction) -> None:
+        _fence_off(tx, services, connection.id, enabled=False)
+        if not connection.enabled or not runs.pause(tx, services, connection.id):
+            raise RefusedInput(Text("No sync is running."))
+
+    services.transact(work)
+
+
 def resume_sync(services: Services, tenant: str) -> None:
-    """Let a sync go on that stopped because it would change too much.
+    """Let a sync go on that was paused, else one that stopped because it would change too much.
 
     :raises RefusedInput: none is waiting.
     """
-    if not reconcile.resume(services, _connection(services, tenant).id):
+    connection = _connection(services, tenant)
+    table = services.tables.connection
+
+    def unpause(tx: Transaction) -> bool:
+        on = update(table).where(table.c.id == connection.id).values(enabled=True)
+        return runs.unpause(tx, services, connection.id) and tx.execute(on) > 0
+
+    if not services.transact(unpause) and not reconcile.resume(services, connection.id):
         raise RefusedInput(N_("No sync is waiting for you."))
     services.wake()
 
 
 def cancel_sync(services: Services, tenant: str) -> None:
-    """Cancel what is running or waiting; what was sent already stays.
+    """Cancel what is running or waiting; what was sent stays, the rest is left to the next sync.
 
     Without the first sync, whose word was no, the integration is off again.
     """
     connection = _connection(services, tenant)
-    table = services.tables.connection
 
-    def work(tx: Transaction) -> None:
-        if runs.first(tx, services, connection.id) is None:
-            runs.cancel_all(tx, services, connection.id, N_("Cancelled by an administrator."))
-            return
-        values = {"enabled": False, "epoch": table.c.epoch + 1}
-        tx.execute(update(table).where(table.c.id == connection.id).values(**values))
-        shards.fence_off(tx, services, connection.id)
-        message = N_("Cancelled by an administrator. The integration is off.")
+    def work(tx: Transaction) -> Row[Any] | None:
+        is_first = runs.first(tx, services, connection.id) is not None
+        # With the sync, its pause is over.
+        is_paused = bool(runs.paused(tx, services, connection.id))
+        enabled = not is_first and (connection.enabled or is_paused)
+        _fence_off(tx, services, connection.id, enabled=enabled)
+        sending = runs.sending(tx, services, connection.id)
+        message = N_("Cancelled by an administrator.")
+        if is_first:
+            message = N_("Cancelled by an administrator. The integration is off.")
         runs.cancel_all(tx, services, connection.id, message)
+        return sending
 
-    services.transact(work)
+    sending = services.transact(work)
+    if sending is not None:
+        foresee.hold_back(services, sending.id)
+    services.wake()
+
+
+def _fence_off(tx: Transaction, services: Services, connection_id: int, *, enabled: bool) -> None:
+    """Whoever is at the connection can write nothing more with their lease."""
+    table = services.tables.connection
+    values = {"enabled": enabled, "epoch": table.c.epoch + 1}
+    tx.execute(update(table).where(table.c.id == connection_id).values(**values))
+    shards.fence_off(tx, services, connection_id)
 
 
 def retry(

@@ -9,23 +9,69 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, literal, select
 
-from . import contacts, overviews
+from . import contacts, overviews, runs
 from .models import utc
 from .services import Services, Transaction
 
-#: Beyond this many contacts a page does not count them.
+#: Beyond this many contacts or decisions a page does not count them.
 _COUNTED = 200_000
+_SYNCS = 1000  # that a curve is drawn through, at most
+_SOURCES = 5  # as many as can be told apart in a picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """How many customers said yes and no."""
+
+    yes: int = 0
+    no: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(yes=self.yes + other.yes, no=self.no + other.no)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """How many customers said yes and no on one day (UTC)."""
+    """How many customers said yes and no on one day (UTC).
+
+    :param by: by source; "" for the sources that are not among the largest.
+    """
 
     day: date
-    yes: int
-    no: int
+    by: dict[str, Count]
+
+    @property
+    def all(self) -> Count:
+        """Whatever the source."""
+        return sum(self.by.values(), Count())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """Who said yes and no, day by day, oldest first, today included.
+
+    :param sources: with their sums, the largest first; "" for the others comes last.
+    :param since: the first day that is counted in full, if there were too many to count them all.
+    """
+
+    days: list[Day]
+    sources: dict[str, Count]
+    since: date | None
+
+    @property
+    def all(self) -> Count:
+        """Of all days."""
+        return sum(self.sources.values(), Count())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscribed:
+    """How many addresses were subscribed on one day (UTC), after its last sync or by now."""
+
+    day: date
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,29 +118,95 @@ class Latest:
     recorded_at: datetime
 
 
-def days(services: Services, tenant: str, number: int = 30) -> list[Day]:
-    """Yes and no by day for the last days, oldest first, today included."""
-    today = services.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    starts = [today - timedelta(days=back) for back in range(number - 1, -1, -1)]
+def decisions(services: Services, tenant: str, number: int = 30) -> Decisions:
+    """Yes and no by day and source for the last days."""
+    starts = _starts(services, number)
     table = services.tables.decision
-    # A case per day instead of a date function: each database has another one, and its own zone.
-    which = case(
-        *((table.c.recorded_at < start, i) for i, start in enumerate(starts[1:])),
-        else_=number - 1,
-    )
-    rows = (
-        select(which.label("day"), table.c.value.label("value"))
+    newest = (
+        select(table.c.recorded_at, table.c.value, table.c.source)
         .where(table.c.tenant == tenant, table.c.recorded_at >= starts[0])
+        .order_by(table.c.recorded_at.desc())
+        .limit(_COUNTED)
         .subquery()
     )
-    query = select(rows.c.day, rows.c.value, func.count().label("number"))
-    query = query.group_by(rows.c.day, rows.c.value)
+    which = _which(newest.c.recorded_at, starts, 0, number - 1).label("day")
+    rows = select(which, newest.c.value, newest.c.source).subquery()
+    query = select(rows.c.day, rows.c.value, rows.c.source, func.count().label("number"))
     with services.begin() as tx:
-        found = {(int(row.day), bool(row.value)): int(row.number) for row in tx.rows(query)}
-    return [
-        Day(day=start.date(), yes=found.get((i, True), 0), no=found.get((i, False), 0))
-        for i, start in enumerate(starts)
-    ]
+        found = tx.rows(query.group_by(rows.c.day, rows.c.value, rows.c.source))
+    by_day: list[dict[str, Count]] = [{} for _ in starts]
+    sources: dict[str, Count] = {}
+    for row in found:
+        count = Count(yes=row.number) if row.value else Count(no=row.number)
+        for by in (by_day[int(row.day)], sources):
+            by[row.source] = by.get(row.source, Count()) + count
+    shown = sorted(sources, key=lambda source: (-sources[source].yes - sources[source].no, source))
+    shown = shown[: _SOURCES if len(shown) == _SOURCES else _SOURCES - 1]
+    since = None
+    if sum(row.number for row in found) >= _COUNTED:
+        since = starts[min(int(row.day) for row in found)].date() + timedelta(days=1)
+    return Decisions(
+        days=[
+            Day(day=start.date(), by=_merged(by, shown))
+            for start, by in zip(starts, by_day, strict=True)
+        ],
+        sources=_merged(sources, shown),
+        since=since,
+    )
+
+
+def _starts(services: Services, number: int) -> list[datetime]:
+    """When each of the last days began."""
+    today = services.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    return [today - timedelta(days=back) for back in range(number - 1, -1, -1)]
+
+
+def _which(column: Any, starts: list[datetime], first: int, last: int) -> Any:
+    """The SQL expression for the number of a day, by halves.
+
+    Instead of a date function: each database has another one, and its own zone.
+    """
+    if first == last:
+        return literal(first)
+    middle = (first + last + 1) // 2
+    before = _which(column, starts, first, middle - 1)
+    return case((column < starts[middle], before), else_=_which(column, starts, middle, last))
+
+
+def _merged(by: dict[str, Count], shown: list[str]) -> dict[str, Count]:
+    """The sources that are shown, in their order, and all others as one."""
+    merged = {source: by[source] for source in shown if source in by}
+    others = [count for source, count in by.items() if source not in shown]
+    return merged | ({"": sum(others, Count())} if others else {})
+
+
+def subscribed(
+    services: Services, tenant: str, number: int = 30, now: list[ListFigures] | None = None
+) -> list[Subscribed]:
+    """How many were subscribed after the last sync of each day; days without one are left out.
+
+    :param now: how the addresses stand now, if they were counted.
+    """
+    table = services.tables.sync_run
+    with services.begin() as tx:
+        connection = overviews.find(tx, services, tenant)
+        if connection is None:
+            return []
+        rows = tx.rows(
+            select(table.c.finished_at, table.c.subscribed)
+            .where(
+                table.c.connection_id == connection.id,
+                table.c.state == runs.DONE,
+                table.c.finished_at >= _starts(services, number)[0],
+                table.c.subscribed.isnot(None),
+            )
+            .order_by(table.c.id.desc())
+            .limit(_SYNCS)
+        )
+    found = {utc(row.finished_at).date(): int(row.subscribed) for row in reversed(rows)}
+    if now:
+        found[services.now().date()] = sum(one.counts.get("subscribed", 0) for one in now)
+    return [Subscribed(day=day, number=number) for day, number in sorted(found.items())]
 
 
 def lists(services: Services, tenant: str) -> list[ListFigures] | None:

@@ -187,3 +187,29 @@ def _too_much(services: Services, run: Row[Any], counts: dict[str, int]) -> str 
         asks=counts["asks"],
         limit=int(limit),
     )
+
+
+def hold_back(services: Services, run_id: int) -> None:
+    """A run was cancelled: what it has not told Mailchimp yet is left to the next one; a no is not.
+
+    Some thousand at a time, so that nobody waits long for a lock.
+    """
+    table = services.tables.contact
+    untold = (
+        table.c.run_id == run_id,
+        table.c.due_at.isnot(None),
+        table.c.acked_version < table.c.version,
+        table.c.wanted.is_(True),
+        table.c.late.is_(None),  # what was asked already has to be looked at again
+        table.c.open_verb.is_(None),
+    )
+
+    def work(tx: Transaction) -> int:
+        ids = [row.id for row in tx.rows(select(table.c.id).where(*untold).limit(_RANGE))]
+        for chunk in contacts.chunks(ids):
+            where = table.c.id.in_(chunk), *untold
+            tx.execute(update(table).where(*where).values(due_at=None))
+        return len(ids)
+
+    while services.transact(work):
+        pass

@@ -10,11 +10,12 @@ from redis.exceptions import RedisError
 from rq import Worker
 from sqlalchemy import Row, inspect, select
 
-from . import attention, jobs, overviews, site
+from . import attention, jobs, overviews, reconcile, runs, site
 from .models import PREFIX
 from .overviews import Overview
 from .services import Services, Transaction
 from .state import State
+from .texts import N_, Text
 from .vault import CannotDecrypt
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -42,13 +43,16 @@ def checks(state: State, tenant: str) -> list[Check]:
     if tables.level == ERROR:
         return [tables]
     overview = overviews.read(state.services, tenant)
-    found = [tables, _connection(state.services, overview), _public_url(state)]
+    found = [tables, _connection(state.services, overview)]
+    if overview.connected:
+        found += _stopped(state.services, tenant)
+    found.append(_public_url(state))
     if overview.connected and not overview.other_site:  # a copy has neither of its own
         found += [_lists(overview), _webhook(overview)]
     found += _queue(state)
     if overview.connected:
-        found += [_waiting(state.services, tenant), _attention(state.services, tenant)]
-        found.append(_last_sync(state.services, overview))
+        found += [_waiting(state.services, tenant), _last_sync(state.services, overview)]
+        found.append(_attention(state.services, tenant))
     return found
 
 
@@ -70,54 +74,76 @@ def _tables(state: State) -> Check:
         return Check(
             code="tables",
             level=ERROR,
-            text=f"{len(missing)} tables named {PREFIX}* are missing.",
-            hint="Run `flask db migrate` and `flask db upgrade`, or db.create_all().",
+            text=Text("%(n)s tables named %(prefix)s* are missing.", n=len(missing), prefix=PREFIX),
+            hint=N_("Run `flask db migrate` and `flask db upgrade`, or db.create_all()."),
         )
-    return Check(code="tables", level=OK, text="All tables are there.")
+    return Check(code="tables", level=OK, text=N_("All tables are there."))
 
 
 def _connection(services: Services, overview: Overview) -> Check:
     if not overview.connected:
-        enter = "Press “Connect”" if overview.configured else "Enter an API key"
+        hint = N_("Enter an API key on the settings page, or run `flask mailchimp connect`.")
+        if overview.configured:
+            hint = N_("Press “Connect” on the settings page, or run `flask mailchimp connect`.")
         return Check(
             code="connection",
             level=WARNING,
-            text="Mailchimp is not connected.",
-            hint=f"{enter} on the settings page, or run `flask mailchimp connect`.",
+            text=N_("Mailchimp is not connected."),
+            hint=hint,
         )
     if overview.other_site:
         return Check(
             code="site",
             level=ERROR,
             text=overview.other_site,
-            hint=f"{site.SAY_FIRST} Or run `flask mailchimp moved`, or `flask mailchimp disconnect`.",
+            hint=Text(
+                "%(first)s Or run `flask mailchimp moved`, or `flask mailchimp disconnect`.",
+                first=site.SAY_FIRST,
+            ),
         )
     if overview.other_key:
         return Check(
             code="connection",
             level=ERROR if overview.suspended else WARNING,
-            text="MAILCHIMP_OPTIN_API_KEY is another key than the one that was connected.",
-            hint="Press “Connect again” on the settings page, or run `flask mailchimp connect`.",
+            text=N_("MAILCHIMP_OPTIN_API_KEY is another key than the one that was connected."),
+            hint=N_(
+                "Press “Connect again” on the settings page, or run `flask mailchimp connect`."
+            ),
         )
     if overview.suspended:
         return Check(
             code="connection",
             level=ERROR,
             text=overview.suspended,
-            hint="Enter a good API key. All changes are kept until then.",
+            hint=N_("Enter a good API key. All changes are kept until then."),
         )
     problem = _sealed(services, overview.tenant)
     if problem is not None:
         return Check(code="connection", level=ERROR, text=problem, hint="")
     if not overview.settings.enabled:
-        return Check(
-            code="connection",
-            level=WARNING,
-            text=f"Connected with {overview.account_name}, but not enabled.",
-            hint="Enable the integration in the settings.",
-        )
+        return _off(services, overview)
     name = overview.account_name
-    return Check(code="connection", level=OK, text=f"Connected with {name} and enabled.")
+    text = Text("Connected with %(name)s and enabled.", name=name)
+    return Check(code="connection", level=OK, text=text)
+
+
+def _off(services: Services, overview: Overview) -> Check:
+    with services.begin() as tx:
+        connection: Any = overviews.find(tx, services, overview.tenant)
+        is_paused = bool(runs.paused(tx, services, connection.id))
+    if is_paused:
+        return Check(
+            code="paused",
+            level=WARNING,
+            text=N_("The sync is paused: only opt-outs go out, and no checkbox changes here."),
+            hint=N_("Resume it when it may go on; it goes on where it was."),
+        )
+    return Check(
+        code="connection",
+        level=WARNING,
+        text=Text("Connected with %(name)s, but not enabled.", name=overview.account_name),
+        hint=N_("Enable the integration in the settings."),
+    )
 
 
 def _sealed(services: Services, tenant: str) -> str | None:
@@ -136,13 +162,15 @@ def _public_url(state: State) -> Check:
         return Check(
             code="public_url",
             level=WARNING,
-            text="MAILCHIMP_OPTIN_PUBLIC_URL is not set.",
-            hint="Set it to this site's public address, so that Mailchimp's webhook can reach it.",
+            text=N_("MAILCHIMP_OPTIN_PUBLIC_URL is not set."),
+            hint=N_(
+                "Set it to this site's public address, so that Mailchimp's webhook can reach it."
+            ),
         )
     return Check(
         code="public_url",
         level=OK,
-        text=f"Mailchimp reaches this site at {state.config.PUBLIC_URL}.",
+        text=Text("Mailchimp reaches this site at %(url)s.", url=state.config.PUBLIC_URL),
     )
 
 
@@ -152,17 +180,21 @@ def _lists(overview: Overview) -> Check:
         return Check(
             code="lists",
             level=WARNING,
-            text="The Mailchimp account has no lists (audiences).",
-            hint="Create one in Mailchimp, then refresh and store the lists.",
+            text=N_("The Mailchimp account has no lists (audiences)."),
+            hint=N_("Create one in Mailchimp, then refresh and store the lists."),
         )
     if master is None or master.gone:
         return Check(
             code="lists",
             level=ERROR,
-            text="The master list is gone at Mailchimp. No checkbox was changed because of that.",
-            hint="Refresh and store the lists, then choose a master list.",
+            text=N_(
+                "The master list is gone at Mailchimp. No checkbox was changed because of that."
+            ),
+            hint=N_("Refresh and store the lists, then choose a master list."),
         )
-    return Check(code="lists", level=OK, text=f"The master list is {master.name}.")
+    return Check(
+        code="lists", level=OK, text=Text("The master list is %(name)s.", name=master.name)
+    )
 
 
 def _webhook(overview: Overview) -> Check:
@@ -171,14 +203,14 @@ def _webhook(overview: Overview) -> Check:
             return Check(
                 code="webhook",
                 level=WARNING,
-                text=f"{row.name}: {row.webhook_problem}",
-                hint="Mend it, then repair the webhook.",
+                text=Text("%(list)s: %(problem)s", list=row.name, problem=row.webhook_problem),
+                hint=N_("Mend it, then repair the webhook."),
             )
     if any(row.webhook == "waiting" for row in overview.lists):
-        return Check(code="webhook", level=WARNING, text="The webhook is being registered.")
+        return Check(code="webhook", level=WARNING, text=N_("The webhook is being registered."))
     if any(row.webhook == "ok" for row in overview.lists):
-        return Check(code="webhook", level=OK, text="The webhook is registered.")
-    return Check(code="webhook", level=WARNING, text="No webhook is registered yet.")
+        return Check(code="webhook", level=OK, text=N_("The webhook is registered."))
+    return Check(code="webhook", level=WARNING, text=N_("No webhook is registered yet."))
 
 
 def _queue(state: State) -> list[Check]:
@@ -191,25 +223,36 @@ def _queue(state: State) -> list[Check]:
             Check(
                 code="redis",
                 level=ERROR,
-                text="Redis can't be reached.",
-                hint="Start Redis, or mend MAILCHIMP_OPTIN_REDIS_URL. Nothing is lost meanwhile.",
+                text=N_("Redis can't be reached."),
+                hint=N_(
+                    "Start Redis, or mend MAILCHIMP_OPTIN_REDIS_URL. Nothing is lost meanwhile."
+                ),
             )
         ]
-    redis = Check(code="redis", level=OK, text="Redis answers.")
+    redis = Check(code="redis", level=OK, text=N_("Redis answers."))
     if not workers:
         return [
             redis,
             Check(
                 code="worker",
                 level=ERROR,
-                text="No worker is running.",
-                hint="Start one with `flask mailchimp worker`. Nothing is lost meanwhile.",
+                text=N_("No worker is running."),
+                hint=N_("Start one with `flask mailchimp worker`. Nothing is lost meanwhile."),
             ),
         ]
-    text = (
-        f"{len(workers)} worker{'s' if len(workers) > 1 else ''} running, {waiting} jobs waiting."
-    )
+    text = Text("Workers that run: %(n)s. Jobs that wait: %(jobs)s.", n=len(workers), jobs=waiting)
     return [redis, Check(code="worker", level=OK, text=text)]
+
+
+def _stopped(services: Services, tenant: str) -> list[Check]:
+    """A sync that stopped by itself: only a person can let it go on."""
+    with services.begin() as tx:
+        connection: Any = overviews.find(tx, services, tenant)
+        if reconcile.waiting(tx, services, connection.id) is None:
+            return []
+    text = N_("A sync has stopped before it changed anything, and waits for you.")
+    hint = N_("Look at what it would change, then continue or cancel.")
+    return [Check(code="stopped", level=WARNING, text=text, hint=hint)]
 
 
 def _waiting(services: Services, tenant: str) -> Check:
@@ -221,10 +264,11 @@ def _waiting(services: Services, tenant: str) -> Check:
         return Check(
             code="changes",
             level=WARNING,
-            text=f"{number} changes wait, the oldest for more than ten minutes.",
-            hint="Look whether a worker is running, with the same configuration as this site.",
+            text=Text("Changes that wait: %(n)s, the oldest for more than ten minutes.", n=number),
+            hint=N_("Look whether a worker is running, with the same configuration as this site."),
         )
-    return Check(code="changes", level=OK, text=f"{number} changes wait to be sent.")
+    text = Text("Changes that wait to be sent: %(n)s.", n=number)
+    return Check(code="changes", level=OK, text=text)
 
 
 def _wait_too_long(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
@@ -249,23 +293,21 @@ def _attention(services: Services, tenant: str) -> Check:
         return Check(
             code="attention",
             level=WARNING,
-            text="1 customer needs attention."
-            if number == 1
-            else f"{number} customers need attention.",
-            hint="The list on the activity page says why and what to do.",
+            text=Text("Customers that need attention: %(n)s.", n=number),
+            hint=N_("The list on the activity page says why and what to do."),
         )
-    return Check(code="attention", level=OK, text="Nobody needs attention.")
+    return Check(code="attention", level=OK, text=N_("Nobody needs attention."))
 
 
 def _last_sync(services: Services, overview: Overview) -> Check:
     if overview.synced_at is None:
-        return Check(code="sync", level=OK, text="No sync has finished yet.")
-    text = f"Last complete sync: {overview.synced_at:%Y-%m-%d %H:%M} UTC."
+        return Check(code="sync", level=OK, text=N_("No sync has finished yet."))
+    at = f"{overview.synced_at:%Y-%m-%d %H:%M} UTC"
     if overview.settings.enabled and services.now() - overview.synced_at > timedelta(hours=26):
         return Check(
             code="sync",
             level=WARNING,
-            text=text,
-            hint="The daily sync is overdue: check the worker.",
+            text=Text("The daily sync is overdue: the last complete one was at %(at)s.", at=at),
+            hint=N_("Sync now. If it does not begin, look whether a worker is running."),
         )
-    return Check(code="sync", level=OK, text=text)
+    return Check(code="sync", level=OK, text=Text("Last complete sync: %(at)s.", at=at))

@@ -372,7 +372,9 @@ def _sync_run() -> list[Any]:
         Column("cursor", Text),
         Column("epoch", Integer, nullable=False),
         Column("started_at", Time, nullable=False),
-        Column("finished_at", Time),
+        Column("finished_at", Time),  # or paused
+        Column("phase_at", Time),  # when this phase began, but for pauses: so fast it is
+        Column("subscribed", Integer),  # of our contacts, when it was done: the curve over time
         Column("customers", Integer, nullable=False),
         Column("customers_done", Integer, nullable=False),
         Column("members", Integer, nullable=False),

@@ -127,9 +127,9 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run_id: int) -
         run = runs.current(tx, services, connection.id)
         if run is None or run.id != run_id:
             return False  # cancelled meanwhile
-        total = run.customers
+        total, begun = run.customers, {}
         if run.cursor is None:
-            total = _count_customers(tx, services)
+            total, begun = _count_customers(tx, services), {"phase_at": services.now()}
         after = json.loads(run.cursor)["after"] if run.cursor else None
         page = services.mapping.page(tx.session, after, _CHUNK)
         mine = {s.key: s for s in page if s.tenant == connection.tenant}
@@ -144,9 +144,8 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run_id: int) -
         observe(tx, services, house, seen, customers=mine, release=release)
         done = run.customers_done + len(page)
         if len(page) == _CHUNK:
-            runs.advance(
-                tx, services, run, {"after": page[-1].key}, customers=total, customers_done=done
-            )
+            counts = {"customers": total, "customers_done": done}
+            runs.advance(tx, services, run, {"after": page[-1].key}, **counts, **begun)
             return True
         _drop_missing(tx, services, connection, utc(run.started_at))
         runs.next_phase(tx, services, run, customers=done, customers_done=done)
@@ -184,7 +183,11 @@ def _finish_if_sent(services: Services, lease: Lease, connection: Row[Any], run:
         lease.hold(tx, services)
         if runs.left_to_send(tx, services, run.id):
             return False  # settling goes on; what waits for a retry is shown on its own
-        runs.close(tx, services, run, runs.DONE, failed=runs.refused(tx, services, run.id))
+        counts = {
+            "failed": runs.refused(tx, services, run.id),
+            "subscribed": runs.subscribed(tx, services, connection.id),
+        }
+        runs.close(tx, services, run, runs.DONE, **counts)
         table = services.tables.connection
         where = table.c.id == connection.id
         tx.execute(update(table).where(where).values(synced_at=services.now()))
@@ -214,11 +217,15 @@ def resume(services: Services, connection_id: int) -> bool:
 
 
 def waiting(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:
-    """The run that waits for a person."""
+    """The run that stopped by itself and waits for a person."""
     table = services.tables.sync_run
     return tx.row(
         select(table)
-        .where(table.c.connection_id == connection_id, table.c.state == runs.WAITING)
+        .where(
+            table.c.connection_id == connection_id,
+            table.c.state == runs.WAITING,
+            table.c.message.isnot(None),
+        )
         .order_by(table.c.id.desc())
         .limit(1)
     )

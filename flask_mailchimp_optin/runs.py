@@ -1,4 +1,4 @@
-"""Sync runs: planned, counted, finished. The rows behind progress bars and past syncs."""
+"""Sync runs: planned, paused, counted, finished. The rows behind progress bars and past syncs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
 
+from .consent import Status
 from .models import utc
 from .services import Services, Transaction
 
-#: States of a run. ``waiting`` is for a person; ``previewed`` has counted and changed nothing.
+#: States of a run. ``waiting`` is for a person: to agree to what its message says, or, without one, to
+#: let go on what they paused. ``previewed`` has counted and changed nothing.
 RUNNING, WAITING, DONE = "running", "waiting", "done"
 CANCELLED, PREVIEWED = "cancelled", "previewed"
 #: ``initial``, ``manual`` and ``preview`` read all members, ``daily`` those that changed, ``walk`` none.
 #: ``first`` is an initial sync that asks, once it has counted, before it changes anything.
 KINDS = ("initial", "first", "manual", "preview", "daily", "walk")
+
+#: The phases that people see.
+PHASES = ("customers", "members", "plan", "send")
+PAGE = 10  # syncs
+_RATED_AFTER_S = 5  # before, a rate would be guesswork
 
 #: What a plan counts before anything is changed.
 COUNTS = ("boxes_on", "boxes_off", "removals", "asks")
@@ -30,6 +37,10 @@ class Progress:
     :param percent: 0 to 100; 100 only when it is done.
     :param sent: customers told to Mailchimp, of :attr:`to_send`.
     :param failed: of these, how many Mailchimp refused.
+    :param begun: a worker has begun with it.
+    :param per_minute: how many customers or members it gets through in a minute; None if that can't be
+        told yet.
+    :param seconds_left: of this phase; None if that can't be told.
     """
 
     run_id: int
@@ -51,6 +62,21 @@ class Progress:
     started_at: datetime
     finished_at: datetime | None
     message: str | None
+    begun: bool = True
+    per_minute: float | None = None
+    seconds_left: float | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits because a person paused it."""
+        return self.state == WAITING and self.message is None
+
+    @property
+    def took_s(self) -> float | None:
+        """From its beginning to its end, in seconds; None before."""
+        if self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
 
 def plan(tx: Transaction, services: Services, connection: Row[Any], kind: str, at: datetime) -> int:
@@ -94,7 +120,8 @@ def next_phase(tx: Transaction, services: Services, run: Row[Any], **counts: Any
         close(tx, services, run, DONE, **counts)
         return
     following = {"customers": "members", "members": "plan", "plan": "send"}[run.phase]
-    change(tx, services, run.id, phase=following, cursor="{}", **counts)
+    at = services.now()
+    change(tx, services, run.id, phase=following, cursor="{}", phase_at=at, **counts)
 
 
 def close(tx: Transaction, services: Services, run: Row[Any], state: str, **values: Any) -> None:
@@ -144,16 +171,82 @@ def first(tx: Transaction, services: Services, connection_id: int) -> Row[Any] |
     )
 
 
-def progress(tx: Transaction, services: Services, connection_id: int) -> list[Progress]:
-    """The last ten syncs of a connection, newest first; walks are our own affair and left out."""
+def pause(tx: Transaction, services: Services, connection_id: int) -> bool:
+    """Have what is planned or running wait for whoever paused it; whether there was anything."""
     table = services.tables.sync_run
-    rows = tx.rows(
-        select(table)
-        .where(table.c.connection_id == connection_id, table.c.kind != "walk")
-        .order_by(table.c.id.desc())
-        .limit(10)
+    return (
+        tx.execute(
+            update(table)
+            .where(
+                table.c.connection_id == connection_id,
+                table.c.state == RUNNING,
+                table.c.kind != "walk",
+            )
+            .values(state=WAITING, message=None, finished_at=services.now())
+        )
+        > 0
     )
+
+
+def paused(tx: Transaction, services: Services, connection_id: int) -> list[Row[Any]]:
+    """The runs that a person paused."""
+    table = services.tables.sync_run
+    return tx.rows(
+        select(table).where(
+            table.c.connection_id == connection_id,
+            table.c.state == WAITING,
+            table.c.message.is_(None),
+        )
+    )
+
+
+def sending(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:
+    """The run, paused or not, whose contacts are being told to Mailchimp; None if there is none."""
+    table = services.tables.sync_run
+    return tx.row(
+        select(table)
+        .where(
+            table.c.connection_id == connection_id,
+            table.c.state.in_([RUNNING, WAITING]),
+            table.c.phase == "send",
+        )
+        .limit(1)
+    )
+
+
+def unpause(tx: Transaction, services: Services, connection_id: int) -> bool:
+    """What was paused goes on where it was; whether there was anything."""
+    found = paused(tx, services, connection_id)
+    for run in found:
+        values: dict[str, Any] = {"state": RUNNING, "finished_at": None}
+        if run.phase_at and run.finished_at:  # as if the pause had not been
+            values["phase_at"] = utc(run.phase_at) + (services.now() - utc(run.finished_at))
+        change(tx, services, run.id, **values)
+    return bool(found)
+
+
+def progress(
+    tx: Transaction, services: Services, connection_id: int, *, before: int | None = None
+) -> list[Progress]:
+    """The last ten syncs of a connection, newest first; walks are our own affair and left out.
+
+    :param before: a run's id: the ten before it.
+    """
+    table = services.tables.sync_run
+    query = select(table).where(table.c.connection_id == connection_id, table.c.kind != "walk")
+    if before is not None:
+        query = query.where(table.c.id < before)
+    rows = tx.rows(query.order_by(table.c.id.desc()).limit(PAGE))
     return [_progress(tx, services, row) for row in rows]
+
+
+def subscribed(tx: Transaction, services: Services, connection_id: int) -> int:
+    """How many contacts are subscribed, as Mailchimp showed them last."""
+    table = services.tables.contact
+    query = select(func.count()).where(
+        table.c.connection_id == connection_id, table.c.seen_status == Status.SUBSCRIBED.value
+    )
+    return int(tx.value(query) or 0)
 
 
 def left_to_send(tx: Transaction, services: Services, run_id: int) -> int:
@@ -183,7 +276,9 @@ def _progress(tx: Transaction, services: Services, row: Row[Any]) -> Progress:
     sent, failed = row.to_send, row.failed
     if row.state == RUNNING:
         failed = refused(tx, services, row.id)
+    if row.state in (RUNNING, WAITING):
         sent = max(0, row.to_send - left_to_send(tx, services, row.id))
+    per_minute, seconds_left = _pace(row, sent, services.now())
     return Progress(
         run_id=row.id,
         kind=row.kind,
@@ -202,9 +297,28 @@ def _progress(tx: Transaction, services: Services, row: Row[Any]) -> Progress:
         removals=row.removals,
         asks=row.asks,
         started_at=utc(row.started_at),
-        finished_at=utc(row.finished_at),
+        finished_at=None if row.state == WAITING else utc(row.finished_at),
         message=row.message,
+        begun=row.cursor is not None or row.phase != "customers",
+        per_minute=per_minute,
+        seconds_left=seconds_left,
     )
+
+
+def _pace(row: Row[Any], sent: int, now: datetime) -> tuple[float | None, float | None]:
+    """How many in a minute, and the seconds that this phase still takes; None where nobody knows."""
+    done, of = {
+        "customers": (row.customers_done, row.customers),
+        "members": (row.members_done, row.members),
+        "plan": (0, 0),
+        "send": (sent, row.to_send),
+    }[row.phase]
+    if row.state != RUNNING or row.phase_at is None or not done:
+        return None, None
+    seconds = (now - utc(row.phase_at)).total_seconds()
+    if seconds < _RATED_AFTER_S:
+        return None, None
+    return done / seconds * 60, max(0, of - done) * seconds / done
 
 
 def _percent(row: Row[Any], sent: int) -> int:

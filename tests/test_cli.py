@@ -137,6 +137,19 @@ def test_sync_previews_and_starts(connected: Host) -> None:
     assert connected.status("raw@example.com") == "subscribed"
 
 
+def test_sync_pauses_resumes_and_cancels(connected: Host) -> None:
+    assert run(connected, "sync", "--pause").exit_code == 1
+    assert run(connected, "sync").exit_code == 0
+    assert "Opt-outs still go out" in run(connected, "sync", "--pause").output
+    assert "paused, 0 %" in run(connected, "status").output
+    connected.work()
+    assert "goes on" in run(connected, "sync", "--resume").output
+    connected.work()
+    assert "done, 100 %" in run(connected, "status").output
+    assert run(connected, "sync").exit_code == 0
+    assert "Cancelled" in run(connected, "sync", "--cancel").output
+
+
 def test_disabling_pauses_and_disconnecting_ends(connected: Host) -> None:
     assert run(connected, "disable").exit_code == 0
     connected.add("bob@example.com", wants_news=True)

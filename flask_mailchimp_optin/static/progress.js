@@ -1,40 +1,75 @@
-/* Follows a running sync: asks every two seconds how far it is, and reloads the page when it ended.
-   The page says the same without this script. */
+/* Follows a running sync: asks every two seconds or more how far it is, and puts what the page says then
+   in its place when it ended. Nothing moves but the bar. The page says the same without this script. */
 (function () {
   "use strict";
-  var box = document.querySelector("[data-progress]");
-  if (!box) return;
-  var bar = box.querySelector("progress");
-  var percent = box.querySelector("[data-percent]");
-  var text = box.querySelector("[data-text]");
+  var speaker = document.querySelector("[data-said]");
+  var quarter = null; // of the way, that was spoken of last
   var wait = 2000;
 
-  function show(run) {
-    if (String(run.run) !== box.dataset.run) {
-      window.location.reload();
-      return;
-    }
-    bar.value = run.percent;
-    bar.textContent = percent.textContent = run.percent + " %";
-    text.textContent = run.text;
-    wait = 2000;
-    later();
+  function part(name) {
+    return document.querySelector("[data-" + name + "]");
   }
 
   function ask() {
+    var box = part("progress");
+    if (!box) return;
     if (document.hidden) {
       later();
       return;
     }
-    fetch(box.dataset.progress, { headers: { Accept: "application/json" }, credentials: "same-origin" })
+    var begun = Date.now();
+    get(box.dataset.progress, "application/json")
       .then(function (answer) {
-        if (!answer.ok) throw new Error(String(answer.status));
         return answer.json();
       })
-      .then(show)
+      .then(function (run) {
+        wait = Math.max(2000, 10 * (Date.now() - begun)); // a busy site is asked more rarely
+        return String(run.run) === box.dataset.run ? show(run) : end(run);
+      })
       .catch(function () {
-        wait = Math.min(wait * 2, 60000); // the server may be restarting: ask more rarely
-        later();
+        wait = Math.min(wait * 2, 60000); // the site may be restarting
+        part("lost").hidden = false;
+      })
+      .then(later);
+  }
+
+  function get(address, type) {
+    var asked = { headers: { Accept: type }, credentials: "same-origin" };
+    return fetch(address, asked).then(function (answer) {
+      if (!answer.ok) throw new Error(String(answer.status));
+      return answer;
+    });
+  }
+
+  function show(run) {
+    var bar = document.querySelector("[data-progress] progress");
+    bar.value = run.percent;
+    bar.textContent = part("percent").textContent = run.percent + " %";
+    ["step", "phase", "pace"].forEach(function (name) {
+      part(name).textContent = run[name];
+    });
+    part("at").textContent = new Date().toLocaleTimeString(document.documentElement.lang || undefined);
+    part("lost").hidden = true;
+    var now = Math.floor(run.percent / 25);
+    if (quarter !== null && now > quarter) speaker.textContent = run.said;
+    quarter = now;
+  }
+
+  function end(run) {
+    return get(window.location.href, "text/html")
+      .then(function (answer) {
+        return answer.text();
+      })
+      .then(function (html) {
+        var fresh = new DOMParser().parseFromString(html, "text/html");
+        document.querySelectorAll("[data-live]").forEach(function (old) {
+          var name = old.getAttribute("aria-labelledby");
+          var held = old.contains(document.activeElement);
+          old.innerHTML = fresh.querySelector("[aria-labelledby=" + name + "]").innerHTML;
+          if (held) document.getElementById(name).focus();
+        });
+        speaker.textContent = run.said;
+        quarter = null;
       });
   }
 

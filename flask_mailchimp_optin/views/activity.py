@@ -1,7 +1,7 @@
 """The activity page: is it healthy, how far is the sync, who needs attention, what happened. Edge.
 
 Works without JavaScript: the page then reloads itself while a sync runs. The script asks for the
-same figures as JSON and reloads once when the sync ends.
+same figures as JSON, and for the page once more when the sync ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from werkzeug.wrappers import Response
 
 from .. import attention, connect, figures, health, overviews, runs, state
+from ..health import Check
+from ..i18n import gettext as _
 from ..runs import Progress
 from ..services import Services
 from . import words
@@ -21,6 +23,7 @@ from .guard import pages
 from .show import attempt, here, render
 
 _SHOWN = 3  # customers that need attention, of each reason
+_PERIODS = (7, 30, 90)  # days; syncs that ended are kept for no longer, unless somebody says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +31,33 @@ class Syncs:
     """The last syncs, sorted by what the page does with them.
 
     :param running: the one at work; what is planned behind it is in :attr:`past`.
+    :param paused: the one that a person paused.
     :param waiting: one that stopped for a person.
+    :param older: the id before which there may be more.
     """
 
     running: Progress | None
+    paused: Progress | None
     waiting: Progress | None
     past: tuple[Progress, ...]
+    older: int | None
+
+    @property
+    def current(self) -> Progress | None:
+        """The one whose progress is shown."""
+        return self.running or self.paused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """Where something is done about a finding.
+
+    :param values: what a button sends; None: it is a link.
+    """
+
+    text: str
+    url: str
+    values: dict[str, str] | None
 
 
 @pages.get("/activity")
@@ -42,19 +66,26 @@ def activity() -> str:
     services, tenant = here()
     found = health.checks(state.current(), tenant)
     if found[0].level == health.ERROR:  # without tables there is nothing else to read
-        return render("activity.html", checks=found, worst=found[0], overview=None)
+        return render("activity.html", checks=found, worst=found[0], overview=None, ways={})
+    days = request.args.get("days", type=int)
+    days = days if days in _PERIODS else 30
+    lists = figures.lists(services, tenant)
     return render(
         "activity.html",
         checks=found,
         worst=health.worst(found),
+        ways=_ways(found),
         overview=overviews.read(services, tenant),
-        syncs=_syncs(services, tenant),
+        syncs=_syncs(services, tenant, before=request.args.get("before", type=int)),
+        now=services.now(),
         live=request.args.get("refresh") != "off",
         groups=attention.first_of_each(services, tenant, _SHOWN),
-        days=figures.days(services, tenant),
-        lists=figures.lists(services, tenant),
+        periods=_PERIODS,
+        days=days,
+        decisions=figures.decisions(services, tenant, days),
+        subscribed=figures.subscribed(services, tenant, days, lists),
+        lists=lists,
         rings=figures.rings(services, tenant, 5),
-        now=services.now(),
         latest=figures.latest(services, tenant, 5),
     )
 
@@ -66,26 +97,53 @@ def _without_tables(error: DBAPIError) -> tuple[str, int]:
     found = health.checks(state.current(), "")[0]
     if found.level != health.ERROR:
         raise error
-    return render("activity.html", checks=[found], worst=found, overview=None), 503
+    return render("activity.html", checks=[found], worst=found, overview=None, ways={}), 503
+
+
+def _ways(found: list[Check]) -> dict[str, Way]:
+    """Where something is done about what is not in order, by the finding's code."""
+    ways = {}
+    for check in found:
+        if check.level != health.OK and check.code in words.WAYS:
+            text, endpoint, anchor, values = words.WAYS[check.code]
+            url = url_for(f".{endpoint}", _anchor=anchor)
+            ways[check.code] = Way(text=_(text), url=url, values=values)
+    return ways
 
 
 @pages.get("/activity/progress")
 def progress() -> Response:
-    """The running sync, for the script; ``run`` is null when none is."""
-    run = _syncs(*here()).running
-    if run is None:
-        return jsonify(run=None)
-    return jsonify(run=run.run_id, percent=run.percent, text=words.phase(run))
+    """The running sync, for the script; ``run`` is null when none is.
+
+    What is said of the one that the page shows, should it have ended, is said once.
+    """
+    syncs, shown = _syncs(*here()), request.args.get("run", type=int)
+    run = syncs.running
+    if run is not None and shown in (run.run_id, None):
+        texts = {one.__name__: one(run) for one in (words.step, words.phase, words.pace)}
+        return jsonify(run=run.run_id, percent=run.percent, said=words.spoken(run), **texts)
+    ended = (one for one in (*syncs.past, syncs.waiting, syncs.paused) if one)
+    end = next((words.end(one) for one in ended if one.run_id == shown), "")
+    return jsonify(run=None if run is None else run.run_id, said=end)
 
 
-def _syncs(services: Services, tenant: str) -> Syncs:
+def _syncs(services: Services, tenant: str, *, before: int | None = None) -> Syncs:
     with services.begin() as tx:
         connection = overviews.find(tx, services, tenant)
         last = [] if connection is None else runs.progress(tx, services, connection.id)
+        past = last
+        if connection is not None and before is not None:
+            past = runs.progress(tx, services, connection.id, before=before)
     running = next((run for run in reversed(last) if run.state == runs.RUNNING), None)
-    waiting = next((run for run in last if run.state == runs.WAITING), None)
-    past = tuple(run for run in last if run not in (running, waiting))
-    return Syncs(running=running, waiting=waiting, past=past)
+    paused = next((run for run in reversed(last) if run.paused), None)
+    waiting = next((run for run in last if run.state == runs.WAITING and not run.paused), None)
+    return Syncs(
+        running=running,
+        paused=paused,
+        waiting=waiting,
+        past=tuple(run for run in past if run not in (running, paused, waiting)),
+        older=past[-1].run_id if len(past) == runs.PAGE else None,
+    )
 
 
 @pages.post("/activity/sync")
@@ -93,21 +151,28 @@ def sync_now() -> Response:
     """Start a sync, or a preview that changes nothing."""
     preview = request.form.get("kind") == "preview"
     if attempt(connect.start_sync, "preview" if preview else "manual") is not None:
-        flash("The preview has begun." if preview else "The sync has begun.", "success")
+        flash(_("The preview has begun.") if preview else _("The sync has begun."), "success")
+    return _back("sync")
+
+
+@pages.post("/activity/pause")
+def pause_sync() -> Response:
+    """Pause what runs; opt-outs still go out."""
+    _tell(connect.pause_sync, _("The sync is paused. Opt-outs still go out."))
     return _back("sync")
 
 
 @pages.post("/activity/resume")
 def resume_sync() -> Response:
-    """Let a stopped sync go on."""
-    _tell(connect.resume_sync, "The sync goes on.")
+    """Let a paused or stopped sync go on."""
+    _tell(connect.resume_sync, _("The sync goes on."))
     return _back("sync")
 
 
 @pages.post("/activity/cancel")
 def cancel_sync() -> Response:
     """Cancel the syncs that run or wait."""
-    _tell(connect.cancel_sync, "The sync is cancelled. What was sent already stays.")
+    _tell(connect.cancel_sync, _("The sync is cancelled. What was sent already stays."))
     return _back("sync")
 
 

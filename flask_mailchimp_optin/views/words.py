@@ -6,35 +6,60 @@ from datetime import timedelta
 
 from markupsafe import Markup, escape
 
+from ..i18n import gettext as _
 from ..i18n import ngettext
 from ..reasons import REASONS
-from ..runs import Progress
+from ..runs import PHASES, Progress
 from ..texts import N_
 
 KINDS = {
-    "initial": "Initial sync",
-    "first": "First sync",
-    "manual": "Sync by hand",
-    "preview": "Preview",
-    "daily": "Daily sync",
+    "initial": N_("Initial sync"),
+    "first": N_("First sync"),
+    "manual": N_("Sync by hand"),
+    "preview": N_("Preview"),
+    "daily": N_("Daily sync"),
 }
 STATES = {
-    "running": "Running",
-    "waiting": "Stopped, waits for you",
-    "done": "Done",
-    "cancelled": "Cancelled",
-    "previewed": "Counted, nothing changed",
+    "running": N_("Planned"),  # the one at work is shown on its own
+    "waiting": N_("Stopped, waits for you"),
+    "done": N_("Done"),
+    "cancelled": N_("Cancelled"),
+    "previewed": N_("Counted, nothing changed"),
 }
-LEVELS = {"ok": "In order", "warning": "Warning", "error": "Problem"}
+#: How a sync that is followed on the page came to its end, for who can't see the page.
+ENDS = {
+    "running": N_("Another sync has begun."),
+    "waiting": N_("The sync has stopped and waits for you."),
+    "done": N_("The sync is done."),
+    "cancelled": N_("The sync is cancelled."),
+    "previewed": N_("The preview is done."),
+}
+LEVELS = {"ok": N_("In order"), "warning": N_("Warning"), "error": N_("Problem")}
+#: Where something is done about a finding of health: what to press, the page's end point, the place on
+#: it, and what is sent; None: a link.
+WAYS: dict[str, tuple[str, str, str | None, dict[str, str] | None]] = {
+    "connection": (N_("Open the settings"), "settings", None, None),
+    "site": (N_("Open the settings"), "settings", None, None),
+    "lists": (N_("Open the settings"), "settings", None, None),
+    "webhook": (N_("Look at the webhooks"), "activity", "rings", None),
+    "paused": (N_("Resume the sync"), "resume_sync", None, {}),
+    "stopped": (N_("Look at the sync"), "activity", "sync", None),
+    "sync": (N_("Sync now"), "sync_now", None, {"kind": "manual"}),
+    "attention": (N_("See who and why"), "activity", "attention", None),
+    "public_url": (N_("Check again"), "activity", None, None),
+    "redis": (N_("Check again"), "activity", None, None),
+    "worker": (N_("Check again"), "activity", None, None),
+    "changes": (N_("Check again"), "activity", None, None),
+}
 STATUSES = {
-    "subscribed": "Subscribed",
-    "pending": "Waiting for confirmation",
-    "unsubscribed": "Unsubscribed",
-    "cleaned": "Bounced",
-    "archived": "Archived",
-    "transactional": "Not subscribed",
-    "absent": "Not in the list",
-    "unknown": "Not looked at yet",
+    "subscribed": N_("Subscribed"),
+    "pending": N_("Waiting for confirmation"),
+    "unsubscribed": N_("Unsubscribed"),
+    "cleaned": N_("Bounced"),
+    "archived": N_("Archived"),
+    "transactional": N_("Not subscribed"),
+    "absent": N_("Not in the list"),
+    "unknown": N_("Not looked at yet"),
 }
 RINGS = {
     "subscribe": N_("Subscribed"),
@@ -89,33 +114,134 @@ def source(word: str) -> str:
     return SOURCES.get(word, word)
 
 
+def kind(run: Progress) -> str:
+    """What kind of sync it is."""
+    return _(KINDS.get(run.kind, "Sync"))
+
+
+def state(run: Progress) -> str:
+    """How a sync stands."""
+    return _("Paused") if run.paused else _(STATES.get(run.state, run.state))
+
+
+def step(run: Progress) -> str:
+    """Which part of its way a sync is on."""
+    at = PHASES.index(run.phase) + 1
+    return _("Step %(step)s of %(steps)s", step=at, steps=len(PHASES))
+
+
 def phase(run: Progress) -> str:
     """What a running sync is doing, with figures."""
+    if not run.begun:
+        return _("Waiting for a worker to begin")
     if run.phase == "customers" and not run.customers:
-        return "Looking at the customers"
+        return _("Looking at the customers")
     if run.phase == "customers":
-        return f"Looking at the customers: {run.customers_done:,} of {run.customers:,}"
+        done, of = run.customers_done, run.customers
+        return _("Looking at the customers: %(done)s of %(of)s", done=done, of=of)
     if run.phase == "members" and not run.members:
-        return "Reading the list at Mailchimp"
+        return _("Reading the list at Mailchimp")
     if run.phase == "members":
-        return f"Reading the list at Mailchimp: {run.members_done:,} of {run.members:,}"
+        done, of = run.members_done, run.members
+        return _("Reading the list at Mailchimp: %(done)s of %(of)s", done=done, of=of)
     if run.phase == "plan":
-        return "Comparing both sides"
-    return f"Telling Mailchimp: {run.sent:,} of {run.to_send:,} done, {run.failed:,} refused"
+        return _("Comparing both sides")
+    return _(
+        "Telling Mailchimp: %(done)s of %(of)s done, %(failed)s refused",
+        done=run.sent,
+        of=run.to_send,
+        failed=run.failed,
+    )
 
 
-def outcome(run: Progress) -> str:
-    """What a sync did, or would do."""
-    parts = [
-        (run.to_send, "sent to Mailchimp"),
-        (run.failed, "refused"),
-        (run.boxes_on, "checkboxes ticked"),
-        (run.boxes_off, "checkboxes unticked"),
-        (run.removals, "unsubscribed"),
-        (run.asks, "asked to confirm"),
+def pace(run: Progress) -> str:
+    """How fast it is, and how long it still takes; "" if nobody knows."""
+    parts = []
+    if run.per_minute is not None and run.per_minute >= 120:
+        parts.append(_("%(n)s per second", n=round(run.per_minute / 60)))
+    elif run.per_minute is not None and run.per_minute >= 1:
+        parts.append(_("%(n)s per minute", n=round(run.per_minute)))
+    left = run.seconds_left
+    if left is not None and run.phase == PHASES[-1]:
+        parts.append(_left(left))
+    elif left is not None:
+        parts.append(_left_of_step(left))
+    return " · ".join(parts)
+
+
+def _left(seconds: float) -> str:
+    if seconds < 50:
+        return _("less than a minute left")
+    if seconds < 5400:
+        return ngettext("about %(n)s minute left", "about %(n)s minutes left", _minutes(seconds))
+    return ngettext("about %(n)s hour left", "about %(n)s hours left", round(seconds / 3600))
+
+
+def _left_of_step(seconds: float) -> str:
+    if seconds < 50:
+        return _("less than a minute left of this step")
+    if seconds < 5400:
+        one, many = "about %(n)s minute left of this step", "about %(n)s minutes left of this step"
+        return ngettext(one, many, _minutes(seconds))
+    one, many = "about %(n)s hour left of this step", "about %(n)s hours left of this step"
+    return ngettext(one, many, round(seconds / 3600))
+
+
+def _minutes(seconds: float) -> int:
+    return max(1, round(seconds / 60))
+
+
+def spoken(run: Progress) -> str:
+    """How far it is, in one sentence, for who can't see the page."""
+    text = _("%(sync)s: %(percent)s %% done", sync=kind(run), percent=run.percent)
+    return " · ".join(filter(None, [text, pace(run)]))
+
+
+def end(run: Progress) -> str:
+    """How a sync that was followed came to its end."""
+    return _("The sync is paused.") if run.paused else _(ENDS[run.state])
+
+
+def took(run: Progress) -> str:
+    """How long a sync took."""
+    if run.took_s is None:
+        return "–"
+    if run.took_s < 100:
+        return ngettext("%(n)s second", "%(n)s seconds", max(1, round(run.took_s)))
+    if run.took_s < 6000:
+        return ngettext("%(n)s minute", "%(n)s minutes", _minutes(run.took_s))
+    return ngettext("%(n)s hour", "%(n)s hours", round(run.took_s / 3600))
+
+
+def looked_at(run: Progress) -> list[str]:
+    """What a sync compared."""
+    n, m = run.customers_done, run.members_done
+    return [
+        ngettext("%(n)s customer", "%(n)s customers", n),
+        ngettext("%(n)s member", "%(n)s members", m),
     ]
-    said = [f"{number:,} {words}" for number, words in parts if number]
-    return ", ".join(said) or "nothing to change"
+
+
+def changed_here(run: Progress) -> list[str]:
+    """What a sync changed in the host, or would."""
+    on, off = run.boxes_on, run.boxes_off
+    said = [
+        (on, ngettext("%(n)s ticked", "%(n)s ticked", on)),
+        (off, ngettext("%(n)s unticked", "%(n)s unticked", off)),
+    ]
+    return [text for number, text in said if number]
+
+
+def changed_there(run: Progress) -> list[str]:
+    """What a sync changed at Mailchimp, or would."""
+    counted = run.boxes_on + run.boxes_off + run.removals + run.asks
+    rest = max(0, run.to_send - counted - run.failed)
+    said = [
+        (rest, ngettext("%(n)s added or updated", "%(n)s added or updated", rest)),
+        (run.removals, ngettext("%(n)s unsubscribed", "%(n)s unsubscribed", run.removals)),
+        (run.asks, ngettext("%(n)s asked to confirm", "%(n)s asked to confirm", run.asks)),
+    ]
+    return [text for number, text in said if number]
 
 
 def coded(text: str) -> Markup:
