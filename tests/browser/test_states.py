@@ -144,6 +144,7 @@ def test_pictures_are_taken(scene: Scene) -> None:
     folder = Path(os.environ["PICTURES_DIR"])
     for name in LOOKS:
         look(scene.page, name)
+        scene.page.evaluate("scrollTo(0, 0)")
         scene.page.screenshot(path=folder / f"{scene.name}-{name}.png", full_page=True)
 
 

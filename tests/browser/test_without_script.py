@@ -71,7 +71,7 @@ def test_a_sync_is_followed_stopped_and_continued(host: Host, hands: Hands) -> N
     ids = [host.add(name, wants_news=True) for name in names]
     host.connect()
     hands.open("/activity")
-    hands.press("Cancel", "is cancelled")
+    hands.press("Cancel this sync", "is cancelled")
     hands.press("Preview", "The preview has begun")
     host.work()
     hands.open("/activity")
@@ -81,8 +81,8 @@ def test_a_sync_is_followed_stopped_and_continued(host: Host, hands: Hands) -> N
     page.get_by_role("link", name="Reload this page by itself").click()
     host.work()
     # The page finds out by itself.
-    expect(page.get_by_role("button", name="Continue")).to_be_visible(timeout=15_000)
-    hands.press("Continue", "goes on")
+    expect(page.get_by_role("button", name="Continue with this sync")).to_be_visible(timeout=15_000)
+    hands.press("Continue with this sync", "goes on")
     host.work()
     assert [host.box(key) for key in ids] == [False] * 6
 
