@@ -179,7 +179,8 @@ CUT_OFF = """() => {
     const beyond = box.left < -0.5 || box.right > wide;
     const within = hides && node.tagName !== "SELECT" && node.tagName !== "INPUT"
       && (node.scrollWidth > node.clientWidth + 1 || node.scrollHeight > node.clientHeight + 1);
-    if (beyond || within) lost.push([node.className || node.tagName, node.textContent.trim().slice(0, 40)]);
+    if (beyond || within)
+      lost.push([node.className || node.tagName, node.textContent.trim().slice(0, 40)]);
   }
   return lost;
 }"""
