@@ -49,6 +49,7 @@ setup(
             "pytest>=8.2",
             "pytest-flask>=1.3",
             "pytest-playwright>=0.5",
+            "axe-playwright-python>=0.1.8",  # brings axe-core 4.12
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

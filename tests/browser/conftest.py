@@ -1,25 +1,21 @@
-"""A host served to a real browser, with a Redis of its own so that everything can be in order."""
+"""Hosts served to a real browser, with a Redis of its own so that everything can be in order."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.serving import WSGIRequestHandler, make_server
+from playwright.sync_api import Browser
 
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
+from tests.browser.looks import served
+from tests.browser.states import STATES, Scene, settle, staged
 from tests.house import Clock, Host, hosting
 
 CHROMIUM = "/usr/bin/chromium"
-
-
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Requests are not worth a line each."""
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +40,18 @@ def host(tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock, redis_url: str
 @pytest.fixture
 def address(host: Host) -> Iterator[str]:
     """The pages' address."""
-    server = make_server("127.0.0.1", 0, host.app, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/integrations/mailchimp"
-    finally:
-        server.shutdown()
-        thread.join(5)
-        server.server_close()
+    with served(host.app) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=STATES)
+def scene(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    browser: Browser,
+    redis_url: str,
+) -> Iterator[Scene]:
+    """A page in one of its states, made once for all that is checked about it."""
+    with staged(tmp_path_factory.mktemp("host"), browser, redis_url) as made:
+        settle(made, request.param)
+        yield made
