@@ -15,8 +15,9 @@ from . import contacts, overviews, runs
 from .models import utc
 from .services import Services, Transaction
 
-#: Beyond this many contacts or decisions a page does not count them.
+#: Beyond this many contacts, or decisions, a page does not count them.
 _COUNTED = 200_000
+_DECISIONS = 50_000
 _SYNCS = 1000  # that a curve is drawn through, at most
 _SOURCES = 5  # as many as can be told apart in a picture
 
@@ -126,7 +127,7 @@ def decisions(services: Services, tenant: str, number: int = 30) -> Decisions:
         select(table.c.recorded_at, table.c.value, table.c.source)
         .where(table.c.tenant == tenant, table.c.recorded_at >= starts[0])
         .order_by(table.c.recorded_at.desc())
-        .limit(_COUNTED)
+        .limit(_DECISIONS)
         .subquery()
     )
     which = _which(newest.c.recorded_at, starts, 0, number - 1).label("day")
@@ -143,7 +144,7 @@ def decisions(services: Services, tenant: str, number: int = 30) -> Decisions:
     shown = sorted(sources, key=lambda source: (-sources[source].yes - sources[source].no, source))
     shown = shown[: _SOURCES if len(shown) == _SOURCES else _SOURCES - 1]
     since = None
-    if sum(row.number for row in found) >= _COUNTED:
+    if sum(row.number for row in found) >= _DECISIONS:
         since = starts[min(int(row.day) for row in found)].date() + timedelta(days=1)
     return Decisions(
         days=[

@@ -41,7 +41,7 @@ WAYS: dict[str, tuple[str, str, str | None, dict[str, str] | None]] = {
     "connection": (N_("Open the settings"), "settings", None, None),
     "site": (N_("Open the settings"), "settings", None, None),
     "lists": (N_("Open the settings"), "settings", None, None),
-    "webhook": (N_("Look at the webhooks"), "activity", "rings", None),
+    "webhook": (N_("Repair the webhooks"), "repair_webhooks", None, {}),
     "paused": (N_("Resume the sync"), "resume_sync", None, {}),
     "stopped": (N_("Look at the sync"), "activity", "sync", None),
     "sync": (N_("Sync now"), "sync_now", None, {"kind": "manual"}),
@@ -84,11 +84,11 @@ RING_STATES = {
     "nobody": N_("About nobody here"),
 }
 SOURCES = {
-    "request": "on a page of this site",
-    "mailchimp": "at Mailchimp",
-    "code": "by a program of this site",
-    "shared address": "with another customer who has the same address",
-    "found in the database": "found changed in the database",
+    "request": N_("on a page of this site"),
+    "mailchimp": N_("at Mailchimp"),
+    "code": N_("by a program of this site"),
+    "shared address": N_("with another customer who has the same address"),
+    "found in the database": N_("found changed in the database"),
 }
 
 

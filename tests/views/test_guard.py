@@ -36,6 +36,7 @@ ACTS = [
     "/activity/sync",
     "/activity/resume",
     "/activity/cancel",
+    "/activity/pause",
     "/activity/retry",
     "/look-again/1",
     "/erase/1",
