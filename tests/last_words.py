@@ -160,7 +160,8 @@ class LastWords:
         shared = self.words(place)
         box = row.box if row is not None else None
         # What somebody else said here is theirs, too, if somebody looked since.
-        if self.said(place) == {box} and len(shared) == 1 and shared <= customer.words:
+        certain = self.said(place) == {box} and len(shared) == 1 and None not in customer.words
+        if certain and shared <= customer.words:
             customer.words = shared
         else:
             customer.words |= shared

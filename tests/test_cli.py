@@ -198,6 +198,41 @@ def test_a_person_is_exported_looked_at_and_erased(connected: Host) -> None:
     assert "Nothing is known" in run(connected, "export", "999").output
 
 
+def test_who_needs_attention_is_listed_and_tried_again_by_reason_or_alone(connected: Host) -> None:
+    for name in ("ada", "bob"):
+        connected.sandbox.refuse(f"{name}@example.com", "Invalid Resource", "looks fake or invalid")
+    ada = connected.add("ada@example.com", wants_news=True)
+    connected.add("bob@example.com", wants_news=True)
+    connected.work()
+    shown = run(connected, "attention", "--search", "ada@").output
+    assert f"customer {ada}: Mailchimp takes this address for fake" in shown
+    assert shown.count("needs attention") == 1
+    lines = run(connected, "attention", "--json", "--reason", "fake").output.splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["fake", "fake"]
+    assert "0 will be tried again" in run(connected, "retry", "--reason", "bounced").output
+    assert "1 will be tried again" in run(connected, "retry", "--customer", str(ada)).output
+    assert "1 will be tried again" in run(connected, "retry", "--reason", "fake").output
+
+
+def test_the_log_of_webhooks_and_a_replay(connected: Host) -> None:
+    connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    connected.work()
+    ring = connected.rows("webhook_event")[-1].id
+    log = run(connected, "webhook", "log").output
+    assert f"{ring}  " in log
+    assert "unsubscribe  Newsletter  (signature)  looked at" in log
+    assert "ada@example.com" not in log
+    assert "looked at again" not in run(connected, "webhook", "replay").output
+    assert (
+        "looks at this address again"
+        in run(connected, "webhook", "replay", "--ring", str(ring)).output
+    )
+    assert f"{ring}  " in run(connected, "webhook", "log", "--state", "waiting").output
+    assert run(connected, "webhook", "replay", "--ring", "4711").exit_code == 1
+
+
 def test_webhooks_can_be_registered_anew(connected: Host) -> None:
     (before,) = connected.sandbox.webhooks(connected.list_id)
     assert run(connected, "webhook", "register").exit_code == 0
