@@ -18,6 +18,8 @@ from example_app.demo.stage import ADMIN, Plan, Stage, staged
 
 CHROMIUM = Path("/usr/bin/chromium")
 PAGES = "/integrations/mailchimp/"
+#: What is taken: the picture's name, and the page's address.
+PICTURES = {"settings": PAGES, "activity": f"{PAGES}activity"}
 SIZE = {"width": 1040, "height": 1180}
 
 
@@ -77,7 +79,7 @@ def _live_a_little(page: Page, stage: Stage) -> None:
 
 
 def _take(page: Page, stage: Stage, folder: Path) -> None:
-    for name, address in (("settings", PAGES), ("activity", f"{PAGES}activity")):
+    for name, address in PICTURES.items():
         page.goto(f"{stage.plan.app_url}{address}")
         page.screenshot(path=folder / f"{name}.png")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,3 +140,14 @@ def test_the_tables_are_made_as_the_readme_says(
 def test_the_readme_stays_short() -> None:
     assert len(README.read_text("utf-8").splitlines()) <= 150
     assert len([line for line in PYTHON[0].splitlines() if line.strip()]) <= 25
+
+
+def test_every_picture_of_a_page_is_one_that_make_pictures_takes() -> None:
+    taken = runpy.run_path(str(ROOT / "docs" / "pictures.py"))["PICTURES"]
+    texts = [README, *(ROOT / "docs").glob("*.rst")]
+    shown = {
+        name
+        for text in texts
+        for name in re.findall(r"_static/(\w+)\.png", text.read_text("utf-8"))
+    }
+    assert shown == set(taken) == {file.stem for file in (ROOT / "docs" / "_static").glob("*.png")}

@@ -55,3 +55,16 @@ def scene(
     with staged(tmp_path_factory.mktemp("host"), browser, redis_url) as made:
         settle(made, request.param)
         yield made
+
+
+@pytest.fixture(params=["with JavaScript", "without JavaScript"])
+def script(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "with JavaScript")
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    """What the browser complains about: errors, refused resources, violations of the policy."""
+    heard: list[str] = []
+    yield heard
+    assert heard == []

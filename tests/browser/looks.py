@@ -58,7 +58,7 @@ def opened(browser: Browser, complaints: list[str], **options: Any) -> Page:
     page = context.new_page()
 
     def said(message: ConsoleMessage) -> None:
-        if not _IS_A_STATUS.match(message.text):
+        if not _IS_MEANT.match(message.text):
             complaints.append(message.text)
 
     page.on("console", said)
@@ -67,8 +67,12 @@ def opened(browser: Browser, complaints: list[str], **options: Any) -> Page:
     return page
 
 
-#: A form that was refused comes back as 422, and the browser notes that; it is meant.
-_IS_A_STATUS = re.compile("Failed to load resource: the server responded with a status of (4|5)")
+#: What the browser notes although it is meant: a form that was refused comes back as 422; and a page
+#: that opens at one of its sections leaves the focus there, instead of giving it to the message.
+_IS_MEANT = re.compile(
+    "Failed to load resource: the server responded with a status of [45]"
+    "|Autofocus processing was blocked because a document's URL has a fragment"
+)
 _TELL_VIOLATIONS = """document.addEventListener("securitypolicyviolation", event =>
   console.error(`violation: ${event.effectiveDirective} by ${event.blockedURI}`));"""
 

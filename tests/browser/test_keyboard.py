@@ -65,12 +65,11 @@ FOCUS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_from_a_key_to_a_customer_that_is_tried_again(
-    host: Host, address: str, browser: Browser, scheme: str
+    host: Host, address: str, browser: Browser
 ) -> None:
     complaints: list[str] = []
-    page = opened(browser, complaints, color_scheme=scheme, **size(*WIDE))
+    page = opened(browser, complaints, **size(*WIDE))
     hands = Keyboard(page)
     button, label = page.get_by_role, page.get_by_label
     page.goto(f"{address}/")
@@ -148,7 +147,7 @@ def test_to_the_end_and_back_the_focus_is_never_lost_or_covered(
     host: Host, address: str, browser: Browser
 ) -> None:
     host.connect()
-    page = opened(browser, [], **size(*WIDE))
+    page = opened(browser, [], color_scheme="dark", **size(*WIDE))
     hands = Keyboard(page)
     page.goto(f"{address}/")
     button = page.get_by_role("button", name="Refresh lists")

@@ -18,19 +18,6 @@ from tests.house import Host
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(params=["with JavaScript", "without JavaScript"])
-def script(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "with JavaScript")
-
-
-@pytest.fixture
-def complaints() -> Iterator[list[str]]:
-    """What the browser complains about: errors, refused resources, violations of the policy."""
-    heard: list[str] = []
-    yield heard
-    assert heard == []
-
-
 @pytest.fixture
 def worker(host: Host) -> Iterator[None]:
     """A worker that is known to Redis; the work itself is done by the test."""

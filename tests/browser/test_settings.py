@@ -9,10 +9,8 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_pages import NARROW, SMALLEST, WIDE, complaints, fits, opened, script, size
+from tests.browser.looks import NARROW, SMALLEST, WIDE, fits, opened, size
 from tests.house import Host
-
-__all__ = ["complaints", "script"]  # fixtures
 
 pytestmark = pytest.mark.browser
 
