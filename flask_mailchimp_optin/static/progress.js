@@ -62,15 +62,36 @@
       })
       .then(function (html) {
         var fresh = new DOMParser().parseFromString(html, "text/html");
-        document.querySelectorAll("[data-live]").forEach(function (old) {
+        document.querySelectorAll(".mco section[aria-labelledby]").forEach(function (old) {
           var name = old.getAttribute("aria-labelledby");
-          var held = old.contains(document.activeElement);
-          old.innerHTML = fresh.querySelector("[aria-labelledby=" + name + "]").innerHTML;
-          if (held) document.getElementById(name).focus();
+          var part = fresh.querySelector("section[aria-labelledby=" + name + "]");
+          if (part) replace(old, part, name);
         });
         speaker.textContent = run.said;
         quarter = null;
       });
+  }
+
+  // What was open stays open, and the focus where it was; nothing is taken from who is typing.
+  function replace(old, part, name) {
+    var at = old.contains(document.activeElement) ? document.activeElement : null;
+    if (at && at.matches("input, select, textarea")) return;
+    var open = Array.from(old.querySelectorAll("details[open] > summary"), text);
+    old.innerHTML = part.innerHTML;
+    old.querySelectorAll("summary").forEach(function (one) {
+      if (open.includes(text(one))) one.parentNode.open = true;
+    });
+    if (!at) return;
+    var heading = document.getElementById(name);
+    heading.tabIndex = -1;
+    var same = Array.from(old.querySelectorAll("a, button, summary")).find(function (one) {
+      return text(one) === text(at);
+    });
+    (same || heading).focus();
+  }
+
+  function text(one) {
+    return one.textContent.trim();
   }
 
   function later() {

@@ -65,11 +65,15 @@ def test_the_end_is_spoken_and_takes_nobody_away_from_where_they_are(
 
 
 def test_after_the_end_the_page_says_what_was_done(host: Host, page: Page) -> None:
+    page.get_by_text("All checks").click()
     page.get_by_role("link", name="7 days", exact=True).focus()
+    host.add("ada@example.com", wants_news=True)
     host.work()
     expect(page.locator("[data-said]")).to_have_text("The sync is done.", timeout=15_000)
     expect(page.get_by_role("row", name=re.compile("Sync by hand *Done"))).to_be_visible()
     expect(page.get_by_role("progressbar")).to_have_count(0)
+    expect(page.get_by_role("link", name="Customer 1")).to_be_visible()
+    expect(page.get_by_text("All tables are there.")).to_be_visible()
     expect(page.get_by_role("link", name="7 days", exact=True)).to_be_focused()
 
 
