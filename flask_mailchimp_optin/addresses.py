@@ -12,6 +12,7 @@ import unicodedata
 from email_validator import EmailNotValidError, validate_email
 
 from .errors import BadAddress
+from .texts import N_, Text
 
 #: What almost every address looks like: nothing in it needs the careful way, which costs 50 times as
 #: much. A label with two hyphens may be an encoded international one.
@@ -32,7 +33,7 @@ def canonical(raw: object) -> str:
     :raises BadAddress: the text is not one deliverable-looking address (RFC 5321 lengths included).
     """
     if not isinstance(raw, str) or not raw.strip():
-        raise BadAddress("There is no email address. Enter one.")
+        raise BadAddress(N_("There is no email address. Enter one."))
     text = raw.strip()
     plain = text.lower()
     if text.isascii() and len(plain) <= 254 and _PLAIN.fullmatch(plain):
@@ -40,20 +41,22 @@ def canonical(raw: object) -> str:
         if len(local) <= 64 and len(domain) <= 253:
             return plain
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in text):
-        raise BadAddress("The email address holds an invisible character. Type it again by hand.")
+        raise BadAddress(
+            N_("The email address holds an invisible character. Type it again by hand.")
+        )
     try:
         parsed = validate_email(
             text, check_deliverability=False, test_environment=True, allow_quoted_local=True
         )
     except EmailNotValidError as error:
-        raise BadAddress(f"This is not an email address: {error}") from None
+        raise BadAddress(Text("This is not an email address: %(why)s", why=str(error))) from None
     # Lower-case before NFC: "İ".lower() is two code points, which NFC leaves as they are.
     local = unicodedata.normalize("NFC", parsed.local_part.lower())
     if len(local.encode()) > 64:
-        raise BadAddress("The part before the @ is longer than the 64 bytes that mail allows.")
+        raise BadAddress(N_("The part before the @ is longer than the 64 bytes that mail allows."))
     result = f"{local}@{(parsed.ascii_domain or parsed.domain).lower()}"
     if len(result.encode()) > 254:
-        raise BadAddress("The email address is longer than the 254 bytes that mail allows.")
+        raise BadAddress(N_("The email address is longer than the 254 bytes that mail allows."))
     return result
 
 

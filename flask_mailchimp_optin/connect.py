@@ -604,9 +604,9 @@ def ring_again(services: Services, tenant: str, ring_id: int) -> None:
             .where(events.c.id == ring_id, audiences.c.connection_id == connection.id)
         )
     if row is None:
-        raise RefusedInput("This webhook is no longer in the log.")
+        raise RefusedInput(N_("This webhook is no longer in the log."))
     if row.address is None and row.new_address is None:
-        raise RefusedInput("This webhook names nobody whom one could look at.")
+        raise RefusedInput(N_("This webhook names nobody whom one could look at."))
     names = "type", "list_id", "address", "new_address", "digest"
     ring = Ring(fired_at=utc(row.fired_at), **{name: row._mapping[name] for name in names})
     inbound.ring_again(services, row.audience_id, ring)

@@ -25,13 +25,14 @@ from .errors import (
 )
 from .lease import Lease
 from .services import Services, Transaction
+from .texts import N_, Text
 from .vault import CannotDecrypt, new_token, token_hash
 from .webhook import Door
 
 _EVERY = timedelta(hours=24)
 _SOON = timedelta(minutes=2)
 _DOORS = 1000  # that a process remembers
-NO_PUBLIC_URL = (
+NO_PUBLIC_URL = N_(
     "Without MAILCHIMP_OPTIN_PUBLIC_URL Mailchimp can't reach this site: changes there come in with "
     "the daily sync only."
 )
@@ -89,12 +90,13 @@ def check(services: Services, lease: Lease, connection: Row[Any], client: Client
         # Soon again; but what is to be sent doesn't wait for a webhook.
         problem, checked_at = str(error), checked_at - _EVERY + _SOON
     except NotFound:
-        problem = "The list is gone at Mailchimp. Refresh the lists and choose another one."
+        problem = N_("The list is gone at Mailchimp. Refresh the lists and choose another one.")
     except (MemberRefused, RequestRefused) as error:
-        problem = (
-            f"Mailchimp did not accept {services.config.PUBLIC_URL} for its webhook "
-            f"({error.status}). Make sure that it can be reached from the internet; it is tried "
-            "again tomorrow, or now with “Repair”."
+        problem = Text(
+            "Mailchimp did not accept %(url)s for its webhook (%(status)s). Make sure that it can be "
+            "reached from the internet; it is tried again tomorrow, or now with “Repair”.",
+            url=services.config.PUBLIC_URL,
+            status=str(error.status),
         )
     _write(services, audience.id, webhook_checked_at=checked_at, webhook_problem=problem)
     return True

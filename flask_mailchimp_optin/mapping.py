@@ -25,6 +25,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from .addresses import canonical, canonical_or_none
 from .errors import BadAddress, ConfigError, MailchimpOptinError
+from .texts import Text
 
 #: An attribute's name, or a callable that takes the customer.
 Source = str | Callable[[Any], Any]
@@ -395,8 +396,12 @@ def _value(customer: Any, source: Any) -> Any:
     except Exception as error:
         name = source if isinstance(source, str) else getattr(source, "__name__", "a function")
         raise _MappingFailed(
-            f"The mapping's {name} failed for this customer ({type(error).__name__}). Mend it, then "
-            "save the customer again."
+            Text(
+                "The mapping's %(name)s failed for this customer (%(error)s). Mend it, then save the "
+                "customer again.",
+                name=name,
+                error=type(error).__name__,
+            )
         ) from error
 
 

@@ -24,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from .errors import MailchimpError, OutcomeUnknown, TryLater
 from .problems import CUT_OFF, UNREACHABLE, classified
+from .texts import N_
 
 T = TypeVar("T")
 _BODY_LIMIT = 32 * 1024 * 1024  # bytes; a page of 1,000 members has about 3 MB
@@ -61,8 +62,10 @@ class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
         response.encoding = "utf-8"  # else requests guesses it, for minutes with a large body
         if 300 <= response.status_code < 400:
             raise OutcomeUnknown(
-                "Mailchimp answered with a redirect, which is never followed with a key. "
-                "It will be tried again.",
+                N_(
+                    "Mailchimp answered with a redirect, which is never followed with a key. "
+                    "It will be tried again."
+                ),
                 status=response.status_code,
             )
         if response.status_code >= 400:

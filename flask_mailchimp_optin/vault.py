@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from .errors import ConfigError, MailchimpOptinError
+from .texts import N_
 
 
 class CannotDecrypt(MailchimpOptinError):
@@ -52,11 +53,13 @@ class Vault:
             sealed_for, secret = json.loads(self._fernet.decrypt(sealed.encode()))
         except InvalidToken:
             raise CannotDecrypt(
-                "A stored Mailchimp secret can't be decrypted. Put the encryption key that was in use "
-                "back into MAILCHIMP_OPTIN_ENCRYPTION_KEYS, or connect again."
+                N_(
+                    "A stored Mailchimp secret can't be decrypted. Put the encryption key that was in "
+                    "use back into MAILCHIMP_OPTIN_ENCRYPTION_KEYS, or connect again."
+                )
             ) from None
         if not hmac.compare_digest(str(sealed_for).encode(), owner.encode()):
-            raise CannotDecrypt("A stored Mailchimp secret belongs to another connection.")
+            raise CannotDecrypt(N_("A stored Mailchimp secret belongs to another connection."))
         return str(secret)
 
     def fingerprints(self, text: str) -> list[str]:

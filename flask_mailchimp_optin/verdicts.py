@@ -17,6 +17,7 @@ from .ledger import Facts
 from .memory import Contact
 from .round import Round
 from .services import Transaction
+from .texts import N_, Text
 
 #: With these, only a new decision brings a contact back.
 FINAL = ("compliance", "forgotten", "fake", "invalid", "exists", "parked")
@@ -25,13 +26,15 @@ FINAL = ("compliance", "forgotten", "fake", "invalid", "exists", "parked")
 _ONCE_MORE = timedelta(seconds=60)
 
 _UNREACHABLE = {
-    "archived": "The contact was archived at Mailchimp and gets no mail. Untick and tick the box to "
-    "bring them back, or unarchive them at Mailchimp.",
-    "bounced": "Mail to this address bounced for good. Correct the customer's address.",
+    "archived": N_(
+        "The contact was archived at Mailchimp and gets no mail. Untick and tick the box to bring them "
+        "back, or unarchive them at Mailchimp."
+    ),
+    "bounced": N_("Mail to this address bounced for good. Correct the customer's address."),
 }
 
-_RENAMED = (
-    "At Mailchimp this person now has the address {}, and nothing is sent to the old one. Correct the "
+_RENAMED = N_(
+    "At Mailchimp this person now has the address %(address)s, and nothing is sent to the old one. Correct the "
     "customer’s address; or untick and tick the box, if the old one is to be in the list as well."
 )
 
@@ -119,7 +122,7 @@ def _judge(
 def _plan(here: Round, contact: Contact, verb: Verb) -> None:
     if verb is Verb.UPSERT and contact.renamed_to and contact.agreed == Agreed.YES:
         # The person took another address along: the old one is not theirs to be mailed at any more.
-        text = _RENAMED.format(contact.renamed_to)
+        text = Text(_RENAMED, address=contact.renamed_to)
         memory.refuse(contact, "renamed", text, here.services.now())
         here.news.append((signals.customer_needs_attention, contact, "renamed"))
         return

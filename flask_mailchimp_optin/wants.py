@@ -20,6 +20,7 @@ from .ledger import Facts
 from .mapping import Snapshot
 from .models import utc
 from .services import Services, Transaction
+from .texts import N_
 
 #: What of that which changed may be settled at once; the rest is only remembered.
 ALL, NOS, NOTHING = "all", "nos", "nothing"
@@ -42,7 +43,7 @@ class House:
             return self.master_id, None
         found = self.by_list.get(snapshot.list_id)
         if found is None:
-            return None, (
+            return None, N_(
                 "The customer's own list is not among the stored lists. Refresh and store the "
                 "lists, or give the customer another one."
             )
