@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser.looks import MIDDLE, SMALLEST, WIDE, fits
 from tests.browser.states import Scene
@@ -66,6 +66,18 @@ def axe(page: Page, rules: dict[str, Any]) -> dict[str, list[str]]:
         ]
         for kind in ("violations", "incomplete")
     }
+
+
+def test_axe_notices_what_is_wrong(browser: Browser) -> None:
+    page = browser.new_page()
+    small = "display:inline-block; width:10px; height:10px; overflow:hidden"
+    page.set_content(
+        f"<html><title>x</title><main><h1>x</h1><img src='data:,'><p style='color:#ccc'>faint</p>"
+        f"<button style='{small}'>a</button><button style='{small}'>b</button></main></html>"
+    )
+    found = {one.split(":")[0] for one in axe(page, {})["violations"]}
+    page.close()
+    assert {"html-has-lang", "image-alt", "color-contrast", "target-size"} <= found
 
 
 def test_nothing_breaks_the_strictest_policy_and_nothing_is_complained_about(scene: Scene) -> None:
