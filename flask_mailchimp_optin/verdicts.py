@@ -34,8 +34,9 @@ _UNREACHABLE = {
 }
 
 _RENAMED = N_(
-    "At Mailchimp this person now has the address %(address)s, and nothing is sent to the old one. Correct the "
-    "customer’s address; or untick and tick the box, if the old one is to be in the list as well."
+    "At Mailchimp this person now has the address %(address)s, and nothing is sent to the old one. "
+    "Correct the customer’s address; or untick and tick the box, if the old one is to be in the list as "
+    "well."
 )
 
 
