@@ -25,7 +25,17 @@ def overview(host: Host) -> overviews.Overview:
         return overviews.read(host.services, "")
 
 
-PAGES = ["/", "/activity", "/activity/progress", "/customers/1", "/export/1", "/erase/1"]
+PAGES = [
+    "/",
+    "/activity",
+    "/activity/progress",
+    "/activity/attention",
+    "/activity/attention.csv",
+    "/activity/webhooks",
+    "/customers/1",
+    "/export/1",
+    "/erase/1",
+]
 ACTS = [
     "/",
     "/lists/refresh",
@@ -38,6 +48,10 @@ ACTS = [
     "/activity/cancel",
     "/activity/pause",
     "/activity/retry",
+    "/activity/webhooks/replay",
+    "/fields/create",
+    "/fields/read",
+    "/webhooks/rotate",
     "/look-again/1",
     "/erase/1",
 ]
