@@ -15,8 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask
 
-from flask_mailchimp_optin import connect as acts
-from flask_mailchimp_optin import overviews, state
+from flask_mailchimp_optin import acts, connect, overviews, state
 from flask_mailchimp_optin.client import Client
 from flask_mailchimp_optin.testing import run_jobs
 
@@ -65,8 +64,8 @@ def _rounds(
 def _connect(app: Flask, there: Sandbox) -> None:
     """Connected, with everybody's profile sent: what a first sync leaves behind."""
     services = state.of(app).services
-    acts.connect(services, "", there.api_key)
-    acts.save_settings(services, "", overviews.Settings(enabled=True, master_list=there.list_id))
+    connect.connect(services, "", there.api_key)
+    connect.save_settings(services, "", overviews.Settings(enabled=True, master_list=there.list_id))
     run_jobs(app)
 
 

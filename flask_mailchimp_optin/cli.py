@@ -19,6 +19,7 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from . import (
+    acts,
     attention,
     connect,
     figures,
@@ -267,23 +268,23 @@ def _plain(value: Any) -> str:
 def sync(preview: bool, pause: bool, resume: bool, cancel: bool, tenant: str) -> None:
     """Compare all customers with Mailchimp now; a worker does it."""
     if cancel:
-        connect.cancel_sync(_services(), tenant)
+        acts.cancel_sync(_services(), tenant)
         click.echo("Cancelled.")
     elif pause:
-        connect.pause_sync(_services(), tenant)
+        acts.pause_sync(_services(), tenant)
         click.echo("Paused. Opt-outs still go out. Go on with: flask mailchimp sync --resume")
     elif resume:
-        connect.resume_sync(_services(), tenant)
+        acts.resume_sync(_services(), tenant)
         click.echo("The sync goes on.")
     elif preview:
         _preview(tenant)
     else:
-        connect.start_sync(_services(), tenant)
+        acts.start_sync(_services(), tenant)
         click.echo("The sync starts. Follow it with: flask mailchimp status")
 
 
 def _preview(tenant: str) -> None:
-    run_id = connect.start_sync(_services(), tenant, "preview")
+    run_id = acts.start_sync(_services(), tenant, "preview")
     jobs.run_until_idle(current_app._get_current_object())  # type: ignore[attr-defined]
     for row in _progress(_services(), tenant):
         if row.run_id == run_id:
@@ -316,7 +317,7 @@ def attention_(reason: str | None, search: str, as_json: bool, tenant: str) -> N
 @tenant_option
 def retry(reason: str | None, customer_key: str | None, tenant: str) -> None:
     """Try those again who need attention: all, those of a reason, or one customer."""
-    number = connect.retry(_services(), tenant, reason=reason, customer_key=customer_key)
+    number = acts.retry(_services(), tenant, reason=reason, customer_key=customer_key)
     click.echo(f"{number} will be tried again.")
 
 
@@ -407,10 +408,10 @@ def webhook(action: str, ring_id: int | None, state: str | None, tenant: str) ->
     if action == "replay":
         if ring_id is None:
             raise click.UsageError("Say which: --ring NUMBER. See: flask mailchimp webhook log")
-        connect.ring_again(_services(), tenant, ring_id)
+        acts.ring_again(_services(), tenant, ring_id)
         click.echo("A worker looks at this address again.")
         return
-    connect.repair_webhooks(_services(), tenant, anew=action != "verify")
+    acts.repair_webhooks(_services(), tenant, anew=action != "verify")
     click.echo("A worker looks after the webhooks now. See: flask mailchimp doctor")
 
 

@@ -13,16 +13,12 @@ from datetime import time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
 
 from . import (
     fields,
-    foresee,
     hooks,
-    inbound,
-    outbox,
     overviews,
-    reasons,
     reconcile,
     runs,
     shards,
@@ -31,12 +27,10 @@ from . import (
 )
 from .client import Account, Audience, Client, check_key, datacentre
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
-from .models import utc
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
 from .texts import N_, Text
 from .vault import CannotDecrypt
-from .webhook import Ring
 
 #: Lists whose merge fields are read together, while somebody waits.
 _LISTS_AT_ONCE = 10
@@ -55,7 +49,7 @@ def connect(services: Services, tenant: str, key: str | None = None) -> Overview
     config = services.config
     key = check_key(_key_to_use(config.API_KEY, key))
     with suppress(NotConnected):
-        _connection(services, tenant)  # a copy first says that it is one
+        of_tenant(services, tenant)  # a copy first says that it is one
     with Client(key, api_url=config.API_URL, timeout_s=config.TIMEOUT_S) as client:
         account, lists = client.account(), client.audiences()
 
@@ -183,10 +177,10 @@ def refresh(services: Services, tenant: str) -> ListChanges:
 
     :raises MailchimpError: they could not be fetched; nothing was changed.
     """
-    connection = _connection(services, tenant)
+    connection = of_tenant(services, tenant)
     if overviews.read(services, tenant).other_key:
         connect(services, tenant)  # whose account it is, the new key says
-        connection = _connection(services, tenant)
+        connection = of_tenant(services, tenant)
     with client_of(services, connection) as client:
         lists = client.audiences()
     table = services.tables.connection
@@ -208,7 +202,7 @@ def store_lists(services: Services, tenant: str) -> Overview:
 
     :raises RefusedInput: nothing was fetched since the lists were stored.
     """
-    connection = _connection(services, tenant)
+    connection = of_tenant(services, tenant)
     if connection.fetched_lists is None:
         raise RefusedInput(N_("There is nothing to store. Refresh the lists first."))
     lists = [Audience(**row) for row in json.loads(connection.fetched_lists)]
@@ -229,7 +223,7 @@ def read_fields(services: Services, tenant: str) -> None:
 
     :raises MailchimpError: they could not be read; nothing was changed.
     """
-    connection = _connection(services, tenant)
+    connection = of_tenant(services, tenant)
     with client_of(services, connection) as client:
         for audience in _targets(services, connection):
             fields.read(services, client, audience)
@@ -242,7 +236,7 @@ def create_fields(services: Services, tenant: str) -> list[str]:
 
     :raises RefusedInput: Mailchimp did not accept one; the message says which.
     """
-    connection = _connection(services, tenant)
+    connection = of_tenant(services, tenant)
     made: list[str] = []
     with client_of(services, connection) as client:
         for audience in _targets(services, connection):
@@ -276,7 +270,7 @@ def save_settings(
         then only what somebody decides meanwhile is told to Mailchimp.
     :raises RefusedInput: a value that can't be; the message names it.
     """
-    _connection(services, tenant)  # without one, nothing else is worth a word
+    of_tenant(services, tenant)  # without one, nothing else is worth a word
     _check(settings)
     table = services.tables.connection
 
@@ -438,198 +432,7 @@ def moved(services: Services, tenant: str) -> bool:
     return True
 
 
-def start_sync(services: Services, tenant: str, kind: str = "manual") -> int:
-    """Plan a sync now, or a preview that changes nothing; its run's id.
-
-    :param kind: ``manual`` or ``preview``.
-    :raises RefusedInput: the integration is not enabled, or has no master list.
-    """
-    connection = _connection(services, tenant)
-    with services.begin() as tx:
-        if runs.paused(tx, services, connection.id):
-            raise RefusedInput(Text("A sync is paused. Resume or cancel it first."))
-    if not connection.enabled:
-        raise RefusedInput(N_("The integration is not enabled. Enable it in the settings first."))
-
-    def work(tx: Transaction) -> int:
-        if runs.first(tx, services, connection.id) is not None:
-            raise RefusedInput(
-                N_(
-                    "The first sync waits for you: let it continue, or cancel it, before another one."
-                )
-            )
-        return runs.plan(tx, services, connection, kind, services.now())
-
-    run_id = services.transact(work)
-    services.wake()
-    return run_id
-
-
-def pause_sync(services: Services, tenant: str) -> None:
-    """Pause what runs: until it is resumed only opt-outs go out, and no box here changes.
-
-    The integration is off meanwhile, but the sync is kept where it is. Whoever is at it can write
-    nothing more with their lease.
-
-    :raises RefusedInput: none is running.
-    """
-    connection = _connection(services, tenant)
-
-    def work(tx: Transaction) -> None:
-        _fence_off(tx, services, connection.id, enabled=False)
-        if not connection.enabled or not runs.pause(tx, services, connection.id):
-            raise RefusedInput(Text("No sync is running."))
-
-    services.transact(work)
-
-
-def resume_sync(services: Services, tenant: str) -> None:
-    """Let a sync go on that was paused, else one that stopped because it would change too much.
-
-    :raises RefusedInput: none is waiting.
-    """
-    connection = _connection(services, tenant)
-    table = services.tables.connection
-
-    def unpause(tx: Transaction) -> bool:
-        on = update(table).where(table.c.id == connection.id).values(enabled=True)
-        return runs.unpause(tx, services, connection.id) and tx.execute(on) > 0
-
-    if not services.transact(unpause) and not reconcile.resume(services, connection.id):
-        raise RefusedInput(N_("No sync is waiting for you."))
-    services.wake()
-
-
-def cancel_sync(services: Services, tenant: str) -> None:
-    """Cancel what is running or waiting; what was sent stays, the rest is left to the next sync.
-
-    Without the first sync, whose word was no, the integration is off again.
-    """
-    connection = _connection(services, tenant)
-
-    def work(tx: Transaction) -> Row[Any] | None:
-        is_first = runs.first(tx, services, connection.id) is not None
-        # With the sync, its pause is over.
-        is_paused = bool(runs.paused(tx, services, connection.id))
-        enabled = not is_first and (connection.enabled or is_paused)
-        _fence_off(tx, services, connection.id, enabled=enabled)
-        sending = runs.sending(tx, services, connection.id)
-        message = N_("Cancelled by an administrator.")
-        if is_first:
-            message = N_("Cancelled by an administrator. The integration is off.")
-        runs.cancel_all(tx, services, connection.id, message)
-        return sending
-
-    sending = services.transact(work)
-    if sending is not None:
-        foresee.hold_back(services, sending.id)
-    services.wake()
-
-
-def _fence_off(tx: Transaction, services: Services, connection_id: int, *, enabled: bool) -> None:
-    """Whoever is at the connection can write nothing more with their lease."""
-    table = services.tables.connection
-    values = {"enabled": enabled, "epoch": table.c.epoch + 1}
-    tx.execute(update(table).where(table.c.id == connection_id).values(**values))
-    shards.fence_off(tx, services, connection_id)
-
-
-def retry(
-    services: Services,
-    tenant: str,
-    contact_id: int | None = None,
-    *,
-    reason: str | None = None,
-    customer_key: str | None = None,
-) -> int:
-    """Try again who needs attention: one contact, one customer, all of a reason, or all.
-
-    :param reason: a word of :class:`~.attention.Attention`.
-    :returns: how many there were.
-    """
-    connection = _connection(services, tenant)
-    table, customers = services.tables.contact, services.tables.customer
-
-    def work(tx: Transaction) -> int:
-        which = [table.c.connection_id == connection.id, table.c.refusal.isnot(None)]
-        whose = [customers.c.connection_id == connection.id]
-        if contact_id is not None:
-            which.append(table.c.id == contact_id)
-        if reason is not None:
-            which.append(table.c.refusal == reason)
-        if customer_key is not None:
-            whose.append(customers.c.customer_key == customer_key)
-            theirs = exists().where(
-                *whose,
-                customers.c.audience_id == table.c.audience_id,
-                customers.c.address == table.c.address,
-            )
-            which.append(theirs)
-        values = {
-            "due_at": services.now(),
-            "look": True,
-            "attempts": 0,
-            "asked_version": None,
-            "version": table.c.version + 1,
-            **dict.fromkeys(("refusal", "refusal_text", "refused_at")),
-        }
-        number = tx.execute(update(table).where(*which).values(**values))
-        if contact_id is None and reason in (None, reasons.CUSTOMER):
-            number += _look_again(tx, services, connection, whose)
-        return number
-
-    number = services.transact(work)
-    services.wake()
-    return number
-
-
-def _look_again(tx: Transaction, services: Services, connection: Row[Any], whose: list[Any]) -> int:
-    """An outbox row for each of these customers whose row was the problem."""
-    table = services.tables.customer
-    problem = select(table.c.customer_key).where(*whose, table.c.problem.isnot(None))
-    return outbox.look_at(tx, services, connection.tenant, [key for (key,) in tx.rows(problem)])
-
-
-def ring_again(services: Services, tenant: str, ring_id: int) -> None:
-    """Look once more at the address that a webhook named, as if Mailchimp had sent it again.
-
-    :raises RefusedInput: there is no such webhook of this tenant's, or it is not about a person.
-    """
-    connection = _connection(services, tenant)
-    events, audiences = services.tables.webhook_event, services.tables.audience
-    with services.begin() as tx:
-        row = tx.row(
-            select(events, audiences.c.list_id)
-            .join(audiences, audiences.c.id == events.c.audience_id)
-            .where(events.c.id == ring_id, audiences.c.connection_id == connection.id)
-        )
-    if row is None:
-        raise RefusedInput(N_("This webhook is no longer in the log."))
-    if row.address is None and row.new_address is None:
-        raise RefusedInput(N_("This webhook names nobody whom one could look at."))
-    names = "type", "list_id", "address", "new_address", "digest"
-    ring = Ring(fired_at=utc(row.fired_at), **{name: row._mapping[name] for name in names})
-    inbound.ring_again(services, row.audience_id, ring)
-    services.wake()
-
-
-def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> None:
-    """Have every webhook checked, and registered again where it is missing, right now.
-
-    :param anew: replace good ones too, with new secrets; the token before stays good for a day.
-    """
-    connection = _connection(services, tenant)
-    table = services.tables.audience
-    values: dict[str, Any] = {"webhook_checked_at": None} | ({"webhook_id": None} if anew else {})
-    services.transact(
-        lambda tx: tx.execute(
-            update(table).where(table.c.connection_id == connection.id).values(**values)
-        )
-    )
-    services.wake()
-
-
-def _connection(services: Services, tenant: str) -> Row[Any]:
+def of_tenant(services: Services, tenant: str) -> Row[Any]:
     """The tenant's connection, as long as it belongs to this very site."""
     with services.begin() as tx:
         return ours(tx, services, tenant)

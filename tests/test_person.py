@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin import connect, person, state
+from flask_mailchimp_optin import acts, person, state
 from flask_mailchimp_optin.errors import CopiedSite, MailchimpError, RefusedInput
 from tests.house import Customer, Host, db, make_app
 
@@ -173,7 +173,7 @@ class TestErased:
         assert ADA not in kept(connected)
         assert connected.box(int(key)) is False
         with connected.app.app_context():
-            connect.start_sync(connected.services, "")
+            acts.start_sync(connected.services, "")
         connected.work()
         assert connected.status(ADA) is None
         assert connected.state(int(key)) in ("never_asked", "unsubscribed")

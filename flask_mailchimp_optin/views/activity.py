@@ -13,7 +13,7 @@ from flask import flash, jsonify, redirect, request, url_for
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from werkzeug.wrappers import Response
 
-from .. import attention, connect, figures, health, overviews, runs, state
+from .. import acts, attention, figures, health, overviews, runs, state
 from ..health import Check
 from ..i18n import gettext as _
 from ..runs import Progress
@@ -150,7 +150,7 @@ def _syncs(services: Services, tenant: str, *, before: int | None = None) -> Syn
 def sync_now() -> Response:
     """Start a sync, or a preview that changes nothing."""
     preview = request.form.get("kind") == "preview"
-    if attempt(connect.start_sync, "preview" if preview else "manual") is not None:
+    if attempt(acts.start_sync, "preview" if preview else "manual") is not None:
         flash(_("The preview has begun.") if preview else _("The sync has begun."), "success")
     return _back("sync")
 
@@ -158,21 +158,21 @@ def sync_now() -> Response:
 @pages.post("/activity/pause")
 def pause_sync() -> Response:
     """Pause what runs; opt-outs still go out."""
-    _tell(connect.pause_sync, _("The sync is paused. Opt-outs still go out."))
+    _tell(acts.pause_sync, _("The sync is paused. Opt-outs still go out."))
     return _back("sync")
 
 
 @pages.post("/activity/resume")
 def resume_sync() -> Response:
     """Let a paused or stopped sync go on."""
-    _tell(connect.resume_sync, _("The sync goes on."))
+    _tell(acts.resume_sync, _("The sync goes on."))
     return _back("sync")
 
 
 @pages.post("/activity/cancel")
 def cancel_sync() -> Response:
     """Cancel the syncs that run or wait."""
-    _tell(connect.cancel_sync, _("The sync is cancelled. What was sent already stays."))
+    _tell(acts.cancel_sync, _("The sync is cancelled. What was sent already stays."))
     return _back("sync")
 
 

@@ -12,7 +12,7 @@ from flask import Response as FlaskResponse
 from flask import flash, redirect, request, stream_with_context, url_for
 from werkzeug.wrappers import Response
 
-from .. import attention, connect, overviews
+from .. import acts, attention, overviews
 from ..attention import Attention, Group, Page, Which
 from ..i18n import gettext as _
 from ..i18n import ngettext, said
@@ -117,7 +117,7 @@ def retry() -> Response:
         return _back()
 
     number = attempt(
-        lambda services, tenant: connect.retry(
+        lambda services, tenant: acts.retry(
             services, tenant, contact_id, reason=reason or None, customer_key=key or None
         )
     )

@@ -7,7 +7,7 @@ from typing import Any
 from flask import flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from .. import connect, figures, overviews
+from .. import acts, figures, overviews
 from ..i18n import gettext as _
 from ..services import Services
 from .guard import pages
@@ -41,7 +41,7 @@ def replay() -> Response:
     ring_id = row_id(request.form.get("ring_id"))
 
     def act(services: Services, tenant: str) -> bool:
-        connect.ring_again(services, tenant, ring_id or 0)
+        acts.ring_again(services, tenant, ring_id or 0)
         return True
 
     if attempt(act):

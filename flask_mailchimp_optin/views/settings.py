@@ -13,7 +13,7 @@ from flask import flash, redirect, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 
-from .. import connect, consequences, overviews
+from .. import acts, connect, consequences, overviews
 from ..consequences import NewMaster
 from ..errors import MailchimpError, RefusedInput
 from ..forms import ConnectForm, DisconnectForm, MovedForm, SettingsForm, zones
@@ -142,7 +142,7 @@ def repair_webhooks() -> Response:
 
 
 def _repair(services: Services, tenant: str) -> None:
-    connect.repair_webhooks(services, tenant)
+    acts.repair_webhooks(services, tenant)
     flash(_("The webhooks are checked now, and mended where they have to be."), "success")
 
 
@@ -154,7 +154,7 @@ def rotate_webhooks() -> Response:
 
 
 def _rotate(services: Services, tenant: str) -> None:
-    connect.repair_webhooks(services, tenant, anew=True)
+    acts.repair_webhooks(services, tenant, anew=True)
     flash(
         _(
             "The webhooks get new secret addresses now. If Mailchimp can’t reach one, it is said in "

@@ -16,7 +16,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 from rq import Worker
 
-from flask_mailchimp_optin import connect, drain, jobs
+from flask_mailchimp_optin import acts, connect, drain, jobs
 from flask_mailchimp_optin import state as states
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.browser.looks import WIDE, opened, served, size
@@ -256,7 +256,7 @@ def sync_running(at: Scene) -> None:
     at.people(40)
     at.host.connect()
     with at.host.app.app_context():
-        connect.start_sync(at.host.services, "")
+        acts.start_sync(at.host.services, "")
     at.steps(1)
     at.open("/activity")
     expect(at.page.get_by_role("progressbar")).to_be_visible()

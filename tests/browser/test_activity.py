@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import update
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import acts
 from tests.house import Host
 
 pytestmark = pytest.mark.browser
@@ -31,7 +31,7 @@ def page(host: Host, address: str, browser: Browser) -> Iterator[Page]:
     """The page while a sync runs; it is never loaded again."""
     host.connect()
     with host.app.app_context():
-        connect.start_sync(host.services, "")
+        acts.start_sync(host.services, "")
     at(host, 0)
     page = browser.new_context().new_page()
     page.goto(f"{address}/activity")
@@ -58,7 +58,7 @@ def test_the_end_is_spoken_and_takes_nobody_away_from_where_they_are(
 ) -> None:
     page.get_by_role("button", name="Pause").focus()
     with host.app.app_context():
-        connect.pause_sync(host.services, "")
+        acts.pause_sync(host.services, "")
     expect(page.locator("[data-said]")).to_have_text("The sync is paused.", timeout=15_000)
     expect(page.get_by_role("heading", name="Sync", exact=True)).to_be_focused()
     expect(page.get_by_role("button", name="Resume this sync")).to_have_count(1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from flask_mailchimp_optin import connect, overviews, runs
+from flask_mailchimp_optin import acts, overviews, runs
 from tests.house import Host
 from tests.invariants import Promises
 
@@ -180,7 +180,7 @@ def _sync(kind: str) -> Callable[[Scene], None]:
 def _repair(*, anew: bool) -> Callable[[Scene], None]:
     def act(scene: Scene) -> None:
         with scene.host.app.app_context():
-            connect.repair_webhooks(scene.host.services, "", anew=anew)
+            acts.repair_webhooks(scene.host.services, "", anew=anew)
 
     return act
 

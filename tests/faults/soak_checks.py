@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, jobs, waiting
+from flask_mailchimp_optin import acts, connect, jobs, waiting
 from flask_mailchimp_optin.addresses import canonical
 from flask_mailchimp_optin.errors import BadAddress, MailchimpOptinError
 from flask_mailchimp_optin.models import utc
@@ -63,14 +63,14 @@ def settle(world: World, truth: Truth) -> list[str]:
     # What rings were lost for is found by the next sync; what was parked, when somebody looks at it.
     _manual_sync(world)
     with world.host.app.app_context():
-        connect.retry(world.host.services, "")
+        acts.retry(world.host.services, "")
     _quiet(world)
     return wrong
 
 
 def _manual_sync(world: World) -> None:
     with world.host.app.app_context():
-        connect.start_sync(world.host.services, "")
+        acts.start_sync(world.host.services, "")
 
 
 def _quiet(world: World) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from flask_mailchimp_optin import connect, overviews
+from flask_mailchimp_optin import acts, connect, overviews
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.faults.journeys import never_daily
 from tests.faults.processes import until
@@ -74,7 +74,7 @@ def take_the_way_out(host: Host) -> None:
         overview = overviews.read(host.services, "")
         if overview.suspended or any(row.gone for row in overview.lists):
             connect.connect(host.services, "", host.sandbox.api_key)
-        connect.retry(host.services, "")
+        acts.retry(host.services, "")
         if any(row.webhook_problem for row in overview.lists):
-            connect.repair_webhooks(host.services, "")
+            acts.repair_webhooks(host.services, "")
     until_quiet(host)

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from flask_mailchimp_optin import connect, drain, waiting
+from flask_mailchimp_optin import acts, connect, drain, waiting
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.models import utc
 from flask_mailchimp_optin.services import database_now
@@ -185,12 +185,12 @@ def ring(it: Harmed) -> Callable[[], None]:
 def sync(it: Harmed) -> Callable[[], None]:
     address, key = it.ids.popitem()
     with suppress(SQLAlchemyError), it.host.app.app_context():
-        connect.start_sync(it.host.services, "")
+        acts.start_sync(it.host.services, "")
     it.works()
 
     def holds() -> None:
         with it.host.app.app_context():
-            connect.start_sync(it.host.services, "")  # as the administrator does who saw an error
+            acts.start_sync(it.host.services, "")  # as the administrator does who saw an error
         it.host.work()
         assert (it.host.status(address), it.host.box(key)) == ("unsubscribed", False)
         assert it.decisions(key) == [True, False]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin import connect, health, overviews, state
+from flask_mailchimp_optin import acts, connect, health, overviews, state
 from tests.house import Host
 
 #: How a single answer may go wrong: keyword arguments of ``sandbox.fail_next``.
@@ -134,7 +134,7 @@ def test_a_refused_member_is_shown_with_the_reason_and_stops_nobody_else(
     assert len(connected.sandbox.requests) == calls  # never in a loop
     connected.sandbox.accept("ada@example.com")
     with connected.app.app_context():
-        assert connect.retry(connected.services, "") == 1
+        assert acts.retry(connected.services, "") == 1
     connected.work()
     assert connected.state(ada) == "subscribed"
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 
-from flask_mailchimp_optin import connect, drain, lease, settle, shards
+from flask_mailchimp_optin import acts, drain, lease, settle, shards
 from tests.faults.processes import Parts, until
 from tests.faults.stage import Stage, until_quiet
 from tests.faults.test_leases import Interleaved
@@ -81,7 +81,7 @@ def test_sixteen_workers_under_kills(parts: Parts) -> None:
     _workers(parts, 16)
     sandbox.latency_s, sandbox.connection_limit = 0.2, at_once
     with host.app.app_context():
-        connect.start_sync(host.services, "")
+        acts.start_sync(host.services, "")
     together, kills = 0, 0
     said_no: set[int] = set()
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flask_mailchimp_optin import connect, overviews
+from flask_mailchimp_optin import acts, connect, overviews
 from flask_mailchimp_optin.errors import CopiedSite
 from flask_mailchimp_optin.site import named
 from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
@@ -156,10 +156,10 @@ def test_moving_needs_a_tick(copy: Host) -> None:
         lambda s: connect.connect(s, "", "0123456789abcdef0123456789abcdef-us6"),
         lambda s: connect.refresh(s, ""),
         lambda s: connect.save_settings(s, "", overviews.read(s, "").settings),
-        lambda s: connect.start_sync(s, "", "preview"),
-        lambda s: connect.start_sync(s, ""),
-        lambda s: connect.retry(s, ""),
-        lambda s: connect.repair_webhooks(s, "", anew=True),
+        lambda s: acts.start_sync(s, "", "preview"),
+        lambda s: acts.start_sync(s, ""),
+        lambda s: acts.retry(s, ""),
+        lambda s: acts.repair_webhooks(s, "", anew=True),
     ],
     ids=["new key", "refresh", "settings", "preview", "sync", "retry", "webhooks"],
 )

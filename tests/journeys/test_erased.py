@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import acts, connect
 from flask_mailchimp_optin.ledger import decided_by
 from flask_mailchimp_optin.overviews import DELETION_POLICIES
 from flask_mailchimp_optin.vault import new_key
@@ -48,8 +48,8 @@ def test_an_import_brings_nobody_back_silently(erased: Host) -> None:
     erased.change(ada, given_name="Ada")
     erased.work()
     with erased.app.app_context():
-        connect.start_sync(erased.services, "")
-        connect.retry(erased.services, "")
+        acts.start_sync(erased.services, "")
+        acts.retry(erased.services, "")
     erased.work()
     assert erased.status(ADA) is None
     assert erased.calls("POST", "members") == []
@@ -63,7 +63,7 @@ def test_neither_does_a_bulk_insert_or_raw_sql(erased: Host) -> None:
             sa.text("INSERT INTO customer (mail, wants_news) VALUES ('ADA@example.com', true)")
         )
         db.session.commit()
-        connect.start_sync(erased.services, "")
+        acts.start_sync(erased.services, "")
     erased.work()
     assert len(erased.rows("customer")) == 2
     assert erased.status(ADA) is None

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import acts
 from tests.house import Customer, Host, db
 
 
@@ -164,8 +164,8 @@ def test_a_changed_address_at_mailchimp_never_changes_the_hosts(renamed: Host) -
 def test_nor_does_it_bring_the_old_address_back_into_the_list(renamed: Host) -> None:
     renamed.change(1, given_name="Ada")
     with renamed.app.app_context():
-        connect.start_sync(renamed.services, "")
-        connect.retry(renamed.services, "")
+        acts.start_sync(renamed.services, "")
+        acts.retry(renamed.services, "")
     until_settled(renamed)
     assert renamed.status("old@example.com") is None
     assert renamed.status("new@example.com") == "subscribed"

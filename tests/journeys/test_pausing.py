@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, drain, overviews, runs
+from flask_mailchimp_optin import acts, connect, drain, overviews, runs
 from flask_mailchimp_optin.errors import RefusedInput
 from tests.house import Customer, Host, db
 
@@ -54,7 +54,7 @@ def begin(host: Host, phase: str) -> None:
 def test_a_paused_sync_tells_nobody_and_goes_on_where_it_was(host: Host, phase: str) -> None:
     begin(host, phase)
     before = progress(host)
-    do(host, connect.pause_sync)
+    do(host, acts.pause_sync)
     told = len(host.sandbox.members(host.list_id))
     host.add("late@example.com", wants_news=True)
     host.clock.turn(days=2)
@@ -65,7 +65,7 @@ def test_a_paused_sync_tells_nobody_and_goes_on_where_it_was(host: Host, phase: 
     assert (paused.phase, paused.percent, paused.sent) == (phase, before.percent, before.sent)
     assert (paused.customers_done, paused.members_done) == (before.customers_done, 0)
 
-    do(host, connect.resume_sync)
+    do(host, acts.resume_sync)
     assert progress(host).percent == before.percent
     host.work()
     assert len(host.sandbox.members(host.list_id)) == 1201
@@ -76,14 +76,14 @@ def test_a_paused_sync_tells_nobody_and_goes_on_where_it_was(host: Host, phase: 
 def test_an_opt_out_still_goes_out_while_a_sync_is_paused(connected: Host) -> None:
     ada = connected.add("ada@example.com", wants_news=True)
     connected.work()
-    do(connected, connect.start_sync)
-    do(connected, connect.pause_sync)
+    do(connected, acts.start_sync)
+    do(connected, acts.pause_sync)
     connected.change(ada, wants_news=False)
     connected.add("bob@example.com", wants_news=True)
     connected.work()
     assert connected.status("ada@example.com") == "unsubscribed"
     assert connected.status("bob@example.com") is None
-    do(connected, connect.resume_sync)
+    do(connected, acts.resume_sync)
     connected.work()
     assert connected.status("bob@example.com") == "subscribed"
 
@@ -92,7 +92,7 @@ def test_whoever_is_at_the_sync_when_it_is_paused_sends_nothing_more(host: Host)
     begin(host, "plan")
 
     def pause(body: dict[str, object]) -> dict[str, object]:
-        do(host, connect.pause_sync)
+        do(host, acts.pause_sync)
         return body
 
     host.sandbox.rewrite_next(pause, path=f"POST /3.0/lists/{host.list_id}?")
@@ -107,8 +107,8 @@ def test_a_paused_sync_that_is_resumed_still_stops_if_it_would_change_too_much(h
     gone = [f"c{n}@example.com" for n in range(100)]
     host.sandbox.add_members(list_id, gone, status="unsubscribed")
     begin(host, "plan")
-    do(host, connect.pause_sync)
-    do(host, connect.resume_sync)
+    do(host, acts.pause_sync)
+    do(host, acts.resume_sync)
     host.work()
     stopped = progress(host)
     assert (stopped.state, stopped.paused, stopped.boxes_off) == ("waiting", False, 100)
@@ -116,7 +116,7 @@ def test_a_paused_sync_that_is_resumed_still_stops_if_it_would_change_too_much(h
 
 def test_enabling_again_in_the_settings_resumes_it(host: Host) -> None:
     begin(host, "members")
-    do(host, connect.pause_sync)
+    do(host, acts.pause_sync)
     host.settings(daily_at="04:00")
     assert progress(host).paused
     host.settings(enabled=True)
@@ -128,8 +128,8 @@ def test_enabling_again_in_the_settings_resumes_it(host: Host) -> None:
 
 def test_a_cancelled_pause_is_over_and_changes_go_out_again(host: Host) -> None:
     begin(host, "members")
-    do(host, connect.pause_sync)
-    do(host, connect.cancel_sync)
+    do(host, acts.pause_sync)
+    do(host, acts.cancel_sync)
     assert progress(host).state == "cancelled"
     host.add("late@example.com", wants_news=True)
     host.work()
@@ -139,15 +139,15 @@ def test_a_cancelled_pause_is_over_and_changes_go_out_again(host: Host) -> None:
 def test_a_sync_that_is_cancelled_while_it_sends_sends_no_more(host: Host) -> None:
     begin(host, "send")
     told = len(host.sandbox.members(host.list_id))
-    do(host, connect.cancel_sync)
+    do(host, acts.cancel_sync)
     host.work()
     assert len(host.sandbox.members(host.list_id)) == told < 1200
 
 
 def test_pausing_and_resuming_nothing_is_refused(connected: Host) -> None:
     for act, text in (
-        (connect.pause_sync, "No sync is running"),
-        (connect.resume_sync, "No sync is waiting"),
+        (acts.pause_sync, "No sync is running"),
+        (acts.resume_sync, "No sync is waiting"),
     ):
         with pytest.raises(RefusedInput, match=text):
             do(connected, act)
@@ -157,7 +157,7 @@ def test_pausing_and_resuming_nothing_is_refused(connected: Host) -> None:
 
 
 def test_no_other_sync_begins_while_one_is_paused(connected: Host) -> None:
-    do(connected, connect.start_sync)
-    do(connected, connect.pause_sync)
+    do(connected, acts.start_sync)
+    do(connected, acts.pause_sync)
     with pytest.raises(RefusedInput, match="Resume or cancel it first"):
-        do(connected, connect.start_sync)
+        do(connected, acts.start_sync)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, drain, overviews, runs, signals, waiting
+from flask_mailchimp_optin import acts, connect, drain, overviews, runs, signals, waiting
 from tests.house import Customer, Host, db
 
 
@@ -163,7 +163,7 @@ def test_a_sync_that_would_untick_too_many_waits_for_a_person(host: Host) -> Non
     assert "untick 8 customers" in run.message
     assert boxes(host) == [True] * 10
     with host.app.app_context():
-        connect.resume_sync(host.services, "")
+        acts.resume_sync(host.services, "")
     host.work()
     assert boxes(host) == [False] * 8 + [True] * 2
     assert progress(host)[0].state == "done"
@@ -173,7 +173,7 @@ def test_a_stopped_sync_can_be_cancelled(host: Host) -> None:
     object.__setattr__(host.services.config, "STOP_COUNT", 5)
     _stopped(host)
     with host.app.app_context():
-        connect.cancel_sync(host.services, "")
+        acts.cancel_sync(host.services, "")
     host.work()
     assert progress(host)[0].state == "cancelled"
     assert boxes(host) == [True] * 10
@@ -187,7 +187,7 @@ def test_a_preview_counts_and_changes_nothing(connected: Host) -> None:
     add_many(connected, 3, wants_news=True)
     writes = len([r for r in connected.sandbox.requests if r.method != "GET"])
     with connected.app.app_context():
-        connect.start_sync(connected.services, "", "preview")
+        acts.start_sync(connected.services, "", "preview")
     connected.work()
     run = progress(connected)[0]
     assert (run.kind, run.state) == ("preview", "previewed")
@@ -195,7 +195,7 @@ def test_a_preview_counts_and_changes_nothing(connected: Host) -> None:
     assert len([r for r in connected.sandbox.requests if r.method != "GET"]) == writes
     assert connected.box(ada) is True
     with connected.app.app_context():
-        connect.start_sync(connected.services, "")
+        acts.start_sync(connected.services, "")
     connected.work()
     assert connected.box(ada) is False
     assert connected.status("c2@example.com") == "subscribed"
@@ -306,7 +306,7 @@ def test_who_was_deleted_at_mailchimp_unheard_is_found_by_a_manual_sync(
         connected.sandbox.delete_permanently(connected.list_id, f"c{n}@example.com")
     connected.clock.turn(minutes=5)
     with connected.app.app_context():
-        connect.start_sync(connected.services, "")
+        acts.start_sync(connected.services, "")
     connected.work()
     connected.clock.turn(minutes=2)  # a moment's mistake would be over by now
     connected.work()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import connect, drain, overviews, send, settle, waiting
+from flask_mailchimp_optin import acts, connect, drain, overviews, send, settle, waiting
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.sandbox import ImpossibleActError
@@ -212,7 +212,7 @@ class World:
         self._try(getattr(connect, f"{act}_sync"))
 
     def retry(self) -> None:
-        self._try(connect.retry)
+        self._try(acts.retry)
 
     def _try(self, act: Callable[..., object], *more: Any) -> None:
         with self.host.app.app_context(), suppress(MailchimpOptinError):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from flask_mailchimp_optin import connect
+from flask_mailchimp_optin import acts
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import Clock, Host, db, hosting
 from tests.views.admin import ROOT, Admin
@@ -30,7 +30,7 @@ def change_runs(host: Host, **values: Any) -> None:
 def stop(host: Host) -> None:
     """As the stop rule leaves a sync."""
     with host.app.app_context():
-        connect.start_sync(host.services, "")
+        acts.start_sync(host.services, "")
     change_runs(host, state="waiting", phase="plan", message="It would untick 240 customers.")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from flask_mailchimp_optin import attention, connect
+from flask_mailchimp_optin import acts, attention
 from flask_mailchimp_optin.attention import Which
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import Clock, Customer, Host, db, hosting
@@ -276,7 +276,7 @@ class TestAPageOfTheirOwn:
             row = {"mail": "ada@example.com", "wants_news": True}
             db.session.connection().execute(Customer.__table__.insert(), [row])
             db.session.commit()
-            connect.start_sync(connected.services, "")
+            acts.start_sync(connected.services, "")
         connected.work()
         admin.open("/activity/attention?reason=erased")
         assert "1 to 1 of 1" in admin.text

@@ -22,7 +22,7 @@ from flask_wtf import CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
-from flask_mailchimp_optin import connect, hooks
+from flask_mailchimp_optin import acts, connect, hooks
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.sandbox.server import served
 from flask_mailchimp_optin.webhook import MAX_BODY
@@ -624,7 +624,7 @@ def test_a_missing_encryption_key_is_no_open_door(door: Door) -> None:
 
 def _rotate(host: Host) -> None:
     with host.app.app_context():
-        connect.repair_webhooks(host.services, "", anew=True)
+        acts.repair_webhooks(host.services, "", anew=True)
     host.work()
 
 
