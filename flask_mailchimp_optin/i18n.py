@@ -177,7 +177,9 @@ class _Catalogue:
         for pattern, msgid in self._patterns:
             match = pattern.fullmatch(text)
             if match:
-                return str(self.translations.gettext(msgid)) % match.groupdict()
+                values = match.groupdict().items()  # a sentence may be ours, too; a name is not
+                said = {n: self.recognised(v) if v.endswith(".") else v for n, v in values}
+                return str(self.translations.gettext(msgid)) % said
         return text
 
 

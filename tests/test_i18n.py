@@ -32,6 +32,9 @@ msgstr "Die Liste %(name)s gibt es nicht mehr."
 msgid "%(what)s is gone."
 msgstr "%(what)s gibt es nicht mehr."
 
+msgid "Please note: %(what)s"
+msgstr "Hinweis: %(what)s"
+
 msgid "%(n)s list"
 msgid_plural "%(n)s lists"
 msgstr[0] "%(n)s Liste"
@@ -107,6 +110,8 @@ class TestInGerman:
             ("Subscribed", "Angemeldet"),
             ("The list News is gone.", "Die Liste News gibt es nicht mehr."),
             ("The webhook is gone.", "The webhook gibt es nicht mehr."),
+            ("The list Subscribed is gone.", "Die Liste Subscribed gibt es nicht mehr."),
+            ("Please note: The list News is gone.", "Hinweis: Die Liste News gibt es nicht mehr."),
             ("Something else", "Something else"),
             ("The list a\nb is gone.", "Die Liste a\nb gibt es nicht mehr."),
             ("", ""),

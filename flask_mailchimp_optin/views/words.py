@@ -181,10 +181,16 @@ def _left_of_step(seconds: float) -> str:
     if seconds < 50:
         return _("less than a minute left of this step")
     if seconds < 5400:
-        one, many = "about %(n)s minute left of this step", "about %(n)s minutes left of this step"
-        return ngettext(one, many, _minutes(seconds))
-    one, many = "about %(n)s hour left of this step", "about %(n)s hours left of this step"
-    return ngettext(one, many, round(seconds / 3600))
+        return ngettext(
+            "about %(n)s minute left of this step",
+            "about %(n)s minutes left of this step",
+            _minutes(seconds),
+        )
+    return ngettext(
+        "about %(n)s hour left of this step",
+        "about %(n)s hours left of this step",
+        round(seconds / 3600),
+    )
 
 
 def _minutes(seconds: float) -> int:

@@ -77,8 +77,8 @@ def test_a_sync_is_followed_stopped_and_continued(host: Host, hands: Hands) -> N
     hands.open("/activity")
     hands.press("Sync now", "has begun")
     expect(page.get_by_role("progressbar")).to_be_visible()
-    page.get_by_role("link", name="Stop reloading this page").click()
-    page.get_by_role("link", name="Reload this page by itself").click()
+    page.get_by_role("link", name="Stop updating this page").click()
+    page.get_by_role("link", name="Update this page by itself").click()
     host.work()
     # The page finds out by itself.
     expect(page.get_by_role("button", name="Continue with this sync")).to_be_visible(timeout=15_000)
