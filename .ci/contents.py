@@ -28,7 +28,13 @@ def main(dist: Path) -> None:
     _none("foreign in the wheel", foreign)
     _none("missing in the sdist", (expected | _beside()) - in_sdist)
     _none("foreign in the sdist", {n for n in in_sdist if "__pycache__" in n or "_build/" in n})
-    for part in ("py.typed", "/templates/", "/static/", "/testing/sandbox/templates/"):
+    for part in (
+        "py.typed",
+        "/templates/",
+        "/static/",
+        "/translations/",
+        "/testing/sandbox/templates/",
+    ):
         if not any(part in name for name in in_wheel):
             raise SystemExit(f"nothing in the wheel has {part} in its name")
     print(f"{len(in_wheel)} files in the wheel, {len(in_sdist)} in the sdist")
