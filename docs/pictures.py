@@ -56,7 +56,7 @@ def _prepare(page: Page, stage: Stage) -> None:
     page.goto(f"{stage.plan.app_url}{PAGES}activity")
     for _ in range(60):
         page.reload()
-        if page.get_by_role("cell", name="Done").count():
+        if page.get_by_role("rowheader", name="Done").count():
             return
         page.wait_for_timeout(500)
     raise SystemExit("The initial sync does not come to its end.")

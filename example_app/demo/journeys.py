@@ -53,7 +53,7 @@ def _enable(report: Report, admin: Administrator, mailchimp: AtMailchimp, master
     percents = ", ".join(f"{percent} %" for percent in sorted(seen)[:6])
     report.add("its progress was seen", "some %", percents or "nothing", seconds, ok=bool(seen))
     text = admin.browser.open(ACTIVITY).first("main").text
-    report.says("its result on the page", "312 customers looked at", text)
+    report.says("its result on the page", "312 customers", text)
     report.see("subscribed at Mailchimp", (ticked, 0), lambda: mailchimp.counts("Newsletter"))
     report.see("webhook is registered", "1 webhook", lambda: mailchimp.webhooks(master))
 

@@ -85,10 +85,8 @@ class Administrator:
         return badge.attributes["data-state"]
 
     def history(self, customer: str) -> str:
-        """What a customer's history says."""
-        page = self.browser.open(customer)
-        link = next(found for found in page.all("a") if found.text == "History")
-        return self.browser.open(link.attributes["href"]).first("main").text
+        """What a customer's history says, on their own page."""
+        return self.browser.open(customer).first("section", aria_labelledby="history").text
 
     def delete(self, customer: str) -> None:
         """Delete a customer."""
