@@ -293,7 +293,7 @@ def dice(number: int) -> settings:
     )
 
 
-@pytest.mark.timeout(0 if "MODEL_STEPS" in os.environ else 120)
+@pytest.mark.timeout(0 if "MODEL_STEPS" in os.environ else 300)
 @pytest.mark.parametrize("machine", [Machine, Rejoining])
 def test_nobodys_last_word_is_lost(on_stage: Stage, machine: type[Machine]) -> None:
     histories = int(os.environ.get("MODEL_STEPS", SHARE * LENGTH)) // LENGTH

@@ -209,7 +209,7 @@ class World:
 
     def sync(self, act: str) -> None:
         """``start``, ``resume`` or ``cancel``."""
-        self._try(getattr(connect, f"{act}_sync"))
+        self._try(getattr(acts, f"{act}_sync"))
 
     def retry(self) -> None:
         self._try(acts.retry)
