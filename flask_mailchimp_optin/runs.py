@@ -159,16 +159,18 @@ def cancel_all(tx: Transaction, services: Services, connection_id: int, message:
 def first(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:
     """The first sync that counts, or waits for a person's word; None if there is none."""
     table = services.tables.sync_run
-    return tx.row(
-        select(table)
-        .where(
-            table.c.connection_id == connection_id,
-            table.c.state.in_([RUNNING, WAITING]),
-            table.c.kind == "first",
-            table.c.phase != "send",
-        )
-        .limit(1)
-    )
+    return _open(tx, services, connection_id, table.c.kind == "first", table.c.phase != "send")
+
+
+def sending(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:
+    """The run, paused or not, whose contacts are being told to Mailchimp; None if there is none."""
+    return _open(tx, services, connection_id, services.tables.sync_run.c.phase == "send")
+
+
+def _open(tx: Transaction, services: Services, connection_id: int, *which: Any) -> Row[Any] | None:
+    table = services.tables.sync_run
+    is_open = table.c.connection_id == connection_id, table.c.state.in_([RUNNING, WAITING])
+    return tx.row(select(table).where(*is_open, *which).limit(1))
 
 
 def pause(tx: Transaction, services: Services, connection_id: int) -> bool:
@@ -197,20 +199,6 @@ def paused(tx: Transaction, services: Services, connection_id: int) -> list[Row[
             table.c.state == WAITING,
             table.c.message.is_(None),
         )
-    )
-
-
-def sending(tx: Transaction, services: Services, connection_id: int) -> Row[Any] | None:
-    """The run, paused or not, whose contacts are being told to Mailchimp; None if there is none."""
-    table = services.tables.sync_run
-    return tx.row(
-        select(table)
-        .where(
-            table.c.connection_id == connection_id,
-            table.c.state.in_([RUNNING, WAITING]),
-            table.c.phase == "send",
-        )
-        .limit(1)
     )
 
 
