@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, and_, delete, insert, or_, select, update
 
 from . import (
+    contacts,
     fields,
     hooks,
     overviews,
@@ -290,6 +291,8 @@ def save_settings(
         }
         held_back = connection.enabled and not settings.enabled
         stricter = settings.always_confirm and not connection.always_confirm
+        if other_master:
+            values["left_audience_id"] = _to_leave(tx, services, connection, master)
         if other_master or held_back or stricter:
             values["epoch"] = table.c.epoch + 1  # what was begun otherwise is begun anew
             shards.fence_off(tx, services, connection.id)
@@ -303,6 +306,7 @@ def save_settings(
             runs.cancel_all(tx, services, connection.id, N_("The settings were changed."))
         begins = settings.enabled and (other_master or not connection.enabled)
         if begins and not runs.unpause(tx, services, connection.id):
+            connection = ours(tx, services, tenant)
             runs.plan(tx, services, connection, "first" if ask_first else "initial", services.now())
             if ask_first:
                 _hold_back(tx, services, connection.id)
@@ -310,6 +314,21 @@ def save_settings(
     services.transact(work)
     services.wake()
     return overviews.read(services, tenant)
+
+
+def _to_leave(
+    tx: Transaction, services: Services, connection: Row[Any], master: int | None
+) -> int | None:
+    """The list that customers are in until all has been heard that was said there; None for none.
+
+    A list that nobody's yes was told to may have been chosen by mistake: it has nothing to say.
+    """
+    here = connection.left_audience_id or connection.master_audience_id
+    if here in (None, master):
+        return None
+    contact = services.tables.contact
+    told = contact.c.audience_id == here, contacts.is_told(contact)
+    return here if tx.value(select(contact.c.id).where(*told).limit(1)) is not None else None
 
 
 def _hold_back(tx: Transaction, services: Services, connection_id: int) -> None:

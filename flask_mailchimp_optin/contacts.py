@@ -11,7 +11,7 @@ from itertools import compress
 from operator import itemgetter, ne
 from typing import Any
 
-from sqlalchemy import Row, Table, and_, bindparam, case, delete, insert, select, update
+from sqlalchemy import Row, Table, and_, bindparam, case, delete, insert, or_, select, update
 
 from .consent import Agreed
 from .errors import ChangedMeanwhile
@@ -153,7 +153,7 @@ def owners(
 ) -> dict[tuple[int, str], list[Row[Any]]]:
     """The customers of each (audience id, address), as we last saw them, in the order of their id."""
     table = services.tables.customer
-    words = "connection_id", "opt_in", "decided_at", "erased_at"
+    words = "connection_id", "opt_in", "decided_at", "erased_at", "leaves_at"
     columns = [table.c[n] for n in ("audience_id", "address", "customer_key", *words)]
     found: dict[tuple[int, str], list[Row[Any]]] = {}
     for here in at(table, pairs):
@@ -229,6 +229,15 @@ def _news(table: Table, names: tuple[str, ...], which: Any) -> Any:
         new = bindparam(f"b_{name}", type_=table.c[name].type)
         values[name] = case((moved, table.c[name]), else_=new) if name in _UNLESS_MOVED else new
     return update(table).where(which).values(**values)
+
+
+def is_told(table: Table) -> Any:
+    """The SQL condition for whom :func:`.memory.is_told` holds."""
+    return or_(
+        table.c.agreed.in_((Agreed.YES.value, Agreed.ASKED.value)),
+        table.c.open_verb.isnot(None),
+        table.c.late.isnot(None),
+    )
 
 
 def remove(tx: Transaction, services: Services, contact: Contact) -> None:

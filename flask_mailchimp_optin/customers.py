@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Row, and_, delete, func, insert, select, update
 
-from . import contacts, erasures, outbox
+from . import contacts, erasures, inbound, memory, outbox
 from .consent import latest
 from .mapping import Snapshot
+from .memory import Contact
 from .models import utc
 from .services import Services, Transaction
 from .wants import ALL, House, Wants, counts
@@ -56,7 +57,9 @@ def observe(
         customers = services.mapping.snapshots(tx.session, seen)
     known = contacts.records(tx, services, list(seen))
     erased = _erased(tx, services, house, seen, customers, known)
-    look = _Look(tx, services, house, erased, captured=captured)
+    leaving = _leaving(house, customers, known)
+    before = contacts.find(tx, services, leaving)
+    look = _Look(tx, services, house, erased, before, captured=captured)
     earlier = _earlier_decisions(tx, services, [k for k in seen if k not in known])
     for key, what in seen.items():
         if key in customers:
@@ -69,6 +72,7 @@ def observe(
     gone = set(look.gone)
     wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=gone)
     wants.settle(look.touched | set(nos), look.moves, nos)
+    inbound.look(tx, services, house.connection_id, look.unheard)
     if house.on_delete == "delete":
         times = {address: at for (_, address), at in look.gone.items()}
         erasures.remember(tx, services, house, times)
@@ -104,7 +108,8 @@ def as_they_were(
 def _is_same(house: House, row: Row[Any], snapshot: Snapshot) -> bool:
     """Whether our record and the contact, in one row, say what the customer's row says."""
     audience_id, problem = house.audience(snapshot)
-    if row.problem or row.erased_at or row.orphan or snapshot.problem or problem:
+    unsure = row.problem or row.erased_at or row.leaves_at or row.orphan
+    if unsure or snapshot.problem or problem:
         return False
     where = house.connection_id, audience_id, snapshot.list_id is not None, snapshot.address
     wanted = row.opt_in if counts(row.opt_in, row.decided_at, row.erased_at) else None
@@ -125,15 +130,18 @@ class _Look:
         services: Services,
         house: House,
         erased: Mapping[str, datetime],
+        before: Mapping[tuple[int, str], Contact],
         *,
         captured: bool,
     ) -> None:
         """
+        :param before: the contacts of those who get another list, in the one that they leave.
         :param captured: a listener saw the customers change; else they are walked over.
         """
         self.tx, self.services, self.house = tx, services, house
-        self._erased, self._captured = dict(erased), captured
+        self._erased, self._before, self._captured = dict(erased), before, captured
         self.touched: set[tuple[int, str]] = set()
+        self.unheard: set[tuple[int, str]] = set()  # at Mailchimp, before they get another list
         self.gone: dict[tuple[int, str], datetime] = {}  # whose customer was deleted, and when
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
@@ -174,6 +182,7 @@ class _Look:
             record = earlier = None
         values = _values(self.tx, self.services, self.house, snapshot, what, record, earlier)
         values["erased_at"] = self._held_back(values, what.at)
+        values |= self._stays(record, values)
         if record is not None and not _differs(record, values):
             self._same.append(record.id)
             if not what.decisions:
@@ -184,13 +193,44 @@ class _Look:
         else:
             self._fresh.append(values)
             self.audiences[snapshot.key] = values["audience_id"]
-        if not _master_changed(record, values):
+        if not (_master_changed(record, values) and self._is_told(record)):
             self.touched |= _pair(record)
         _note_move(record, values, self.moves)
         if values["audience_id"] and values["address"]:
             pair = (values["audience_id"], values["address"])
             self.touched.add(pair)
             self.profiles.setdefault(pair, snapshot.profile)
+
+    def _is_told(self, record: Row[Any] | None) -> bool:
+        """Whether the customer may be a member of the list that they leave, by a yes of theirs."""
+        return any(
+            memory.is_told(self._before[pair]) for pair in _pair(record) & self._before.keys()
+        )
+
+    def _stays(self, record: Row[Any] | None, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Where somebody stays, and since when, until what they said there has been heard.
+
+        A no goes along with them; also one that nobody has read yet. Whoever decides anew goes at once.
+        """
+        goes = {"leaves_at": None}
+        if record is None or not self._is_told(record):
+            return goes
+        if record.audience_id not in self.house.by_list.values():
+            return goes  # gone: nothing can be read there
+        said = record.opt_in, utc(record.decided_at)
+        if said != (True, values["decided_at"]) or not values["opt_in"]:
+            return goes
+        (pair,) = _pair(record)
+        contact, since = self._before[pair], utc(record.leaves_at)
+        if since is None and not _master_changed(record, values):
+            since = self.services.now()
+        is_known = since is None or (contact.seen_at is not None and contact.seen_at >= since)
+        if is_known and not contact.look:
+            return goes
+        if not (contact.look and contact.due_at):
+            self.unheard.add(pair)
+        where = {name: getattr(record, name) for name in ("audience_id", "own_list", "address")}
+        return where | {"leaves_at": since or self.services.now()}
 
     def _still(self, values: Mapping[str, Any], snapshot: Snapshot) -> None:
         """Nothing new of this customer: their contact should say the same."""
@@ -294,12 +334,20 @@ _compared = itemgetter(
 
 
 def _differs(record: Row[Any], values: Mapping[str, Any]) -> bool:
-    if (utc(record.decided_at), utc(record.erased_at)) != (
-        values["decided_at"],
-        values["erased_at"],
-    ):
+    if any(utc(getattr(record, n)) != values[n] for n in ("decided_at", "erased_at", "leaves_at")):
         return True
     return bool(_compared(record._mapping) != _compared(values))
+
+
+def _leaving(
+    house: House, customers: Mapping[str, Snapshot], known: Mapping[str, Row[Any]]
+) -> set[tuple[int, str]]:
+    """Where those were last seen whose rows name another list now."""
+    found = set()
+    for key, record in known.items():
+        if key in customers and house.audience(customers[key])[0] not in (None, record.audience_id):
+            found |= _pair(record)
+    return found
 
 
 def _pair(record: Row[Any] | None) -> set[tuple[int, str]]:

@@ -71,6 +71,12 @@ class Contact(SimpleNamespace):
         return bool(self.decided_version > self.settled_version)
 
 
+def is_told(contact: Contact) -> bool:
+    """Whether they may be a member by a yes that was told to Mailchimp."""
+    agreed = contact.agreed in (Agreed.YES, Agreed.ASKED)
+    return bool(agreed or contact.open_verb or contact.late)
+
+
 #: Who somebody is, and what is sent of them, is nothing to the rule.
 _WHOSE = {"id", "connection_id", "audience_id", "address", "profile", "profile_tags"}
 _NAMES = tuple(name for name in CONTACT_COLUMNS if name not in _WHOSE)

@@ -130,6 +130,7 @@ def _connection() -> list[Any]:
         Column("site", Text, nullable=False),  # where it was connected; see site.py
         Column("enabled", Boolean, nullable=False),
         Column("master_audience_id", Id),
+        Column("left_audience_id", Id),  # the one before, until all said there has been heard
         Column("daily", Boolean, nullable=False),  # False: at once, as changes happen
         Column("daily_at", String(5), nullable=False),  # "HH:MM"
         Column("daily_zone", String(64), nullable=False),
@@ -215,6 +216,7 @@ def _customer() -> list[Any]:
         Column("opt_in", Boolean),
         Column("decided_at", Time),  # None: never decided, or a yes found without a time
         Column("erased_at", Time),  # see erasures.py: this yes is held back
+        Column("leaves_at", Time),  # since when another list waits for what was said in this one
         Column("problem", Text),  # an impossible address or list, in plain words
         Column("seen_at", Time, nullable=False),
         _fk("customer", "connection_id", "connection"),
@@ -368,7 +370,7 @@ def _sync_run() -> list[Any]:
         Column("connection_id", Id, nullable=False),
         Column("kind", String(20), nullable=False),  # see runs.py
         Column("state", String(20), nullable=False),  # see runs.py
-        Column("phase", String(20), nullable=False),  # customers, members, plan, send
+        Column("phase", String(20), nullable=False),  # leaving, customers, members, plan, send
         Column("cursor", Text),
         Column("epoch", Integer, nullable=False),
         Column("started_at", Time, nullable=False),

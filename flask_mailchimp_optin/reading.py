@@ -126,7 +126,8 @@ def _take(
     audience_id, _, since_text, status = cursor["todo"][0]
     members = counts["members"] + (page.total if page.offset == 0 else 0)
     done = min(members, counts["members_done"] + len(page.rows))
-    counts = {"members": members, "members_done": done}
+    if run.phase != runs.LEAVING:
+        counts = {"members": members, "members_done": done}
     following = cursor | {"offset": page.offset + STEP}
     if page.is_last:
         following = cursor | {"todo": cursor["todo"][1:], "offset": 0}
@@ -147,16 +148,23 @@ def _take(
 
 
 def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> dict[str, Any]:
-    """What to read: each audience that is somebody's, in full or since the last reading."""
+    """What to read: each audience that is somebody's, in full or since the last reading.
+
+    Of a list that is left, only what is new.
+    """
     table, customer = services.tables.audience, services.tables.customer
     used = select(customer.c.audience_id).where(customer.c.connection_id == connection.id)
+    leaving = run.phase == runs.LEAVING
+    which = or_(table.c.id == connection.master_audience_id, table.c.id.in_(used))
+    if leaving:
+        which = table.c.id == connection.left_audience_id
     with services.begin() as tx:
         rows = tx.rows(
             select(table)
             .where(
                 table.c.connection_id == connection.id,
                 table.c.gone_at.is_(None),
-                or_(table.c.id == connection.master_audience_id, table.c.id.in_(used)),
+                which,
             )
             .order_by(table.c.id)
         )
@@ -165,7 +173,7 @@ def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> d
         read_at, all_read_at = utc(row.read_at), utc(row.read_in_full_at)
         recent = all_read_at is not None and services.now() - all_read_at < _IN_FULL_EVERY
         since = None
-        if run.kind == "daily" and read_at is not None and recent:
+        if read_at is not None and (leaving or (run.kind == "daily" and recent)):
             since = (read_at - _OVERLAP).isoformat()
         else:
             in_full.append(row.id)
@@ -188,7 +196,19 @@ def _held(
         in_full = [id_ for id_ in cursor["in_full"] if id_ in cursor["read"]]
         tx.execute(update(table).where(table.c.id.in_(in_full)).values(read_in_full_at=started))
         _mark_absent(tx, services, in_full, started)
-    runs.next_phase(tx, services, run)
+    if run.phase != runs.LEAVING:
+        runs.next_phase(tx, services, run)
+        return
+    _release(tx, services, cursor["read"])
+    runs.advance(tx, services, run, {"heard": True})
+
+
+def _release(tx: Transaction, services: Services, audience_ids: list[int]) -> None:
+    """Have the customers hear what is new in the list that they leave, before they do."""
+    table = services.tables.contact
+    news = table.c.audience_id.in_(audience_ids), table.c.look.is_(True), contacts.is_told(table)
+    now = {"due_at": services.now(), "version": table.c.version + 1}
+    tx.execute(update(table).where(*news).values(**now))
 
 
 def _mark_absent(

@@ -105,6 +105,11 @@ def step(
         run = runs.current(tx, services, connection.id)
     if run is None:
         return False
+    if run.phase == runs.LEAVING:
+        heard = json.loads(run.cursor or "{}").get("heard")
+        if not heard:
+            return reading.read(services, lease, connection, run, client, goes_on)
+        return _leave(services, lease, connection, run)
     if run.phase == "customers":
         while _walk(services, lease, connection, run.id) and goes_on():
             pass
@@ -114,6 +119,23 @@ def step(
     if run.phase == "plan":
         return foresee.plan(services, lease, connection, run)
     return _finish_if_sent(services, lease, connection, run)
+
+
+# 0. The list that customers leave for another master list
+
+
+def _leave(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) -> bool:
+    """What was said there has been heard: from now on, customers are in the new master list."""
+
+    def work(tx: Transaction) -> bool:
+        lease.hold(tx, services)
+        table = services.tables.connection
+        where = table.c.id == connection.id
+        tx.execute(update(table).where(where).values(left_audience_id=None))
+        runs.next_phase(tx, services, run)
+        return True
+
+    return services.transact(work)
 
 
 # 1. The customers, as the host's rows say now
@@ -128,9 +150,9 @@ def _walk(services: Services, lease: Lease, connection: Row[Any], run_id: int) -
         if run is None or run.id != run_id:
             return False  # cancelled meanwhile
         total, begun = run.customers, {}
-        if run.cursor is None:
+        after = json.loads(run.cursor or "{}").get("after")
+        if after is None:
             total, begun = _count_customers(tx, services), {"phase_at": services.now()}
-        after = json.loads(run.cursor)["after"] if run.cursor else None
         page = services.mapping.page(tx.session, after, _CHUNK)
         mine = {s.key: s for s in page if s.tenant == connection.tenant}
         house = house_of(tx, services, connection)

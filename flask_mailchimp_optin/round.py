@@ -58,6 +58,7 @@ class Round:
         self.connection, self.audience = connection, audience
         self.snapshots: dict[tuple[int, str], Snapshot] = {}
         self.keys: dict[tuple[int, str], list[str]] = {}
+        self._leaving: dict[tuple[int, str], list[str]] = {}
         self.read_at = services.now()
         self.verbs: list[tuple[Contact, Verb]] = []
         self.news: list[tuple[Any, Contact, str]] = []
@@ -67,6 +68,8 @@ class Round:
 
         def work(tx: Transaction) -> dict[tuple[int, str], list[str]]:
             owners = contacts.owners(tx, self.services, [c.pair for c in picked])
+            for pair, rows in owners.items():
+                self._leaving[pair] = [row.customer_key for row in rows if row.leaves_at]
             keys = {pair: [row.customer_key for row in rows] for pair, rows in owners.items()}
             first = {row.customer_key: pair for pair, rows in owners.items() for row in rows[:1]}
             for key, snapshot in self.services.mapping.snapshots(tx.session, first).items():
@@ -159,7 +162,7 @@ class Round:
         def work(tx: Transaction) -> list[Contact]:
             self.lease.hold(tx, self.services)
             some = contacts.unmoved(tx, self.services, those) if unmoved else those
-            contacts.save(tx, self.services, some)
+            self.keep(tx, some)
             return some
 
         those, begin = list(changed), time.monotonic()
@@ -170,6 +173,13 @@ class Round:
         # The lease holds twice as long: what begins by then is over before another takes it.
         self.client.until = begin + self.services.config.TIMEOUT_S
         return those
+
+    def keep(self, tx: Transaction, changed: list[Contact]) -> None:
+        """Write down contacts; customers who waited for one to get another list are looked at again."""
+        contacts.save(tx, self.services, changed)
+        heard = [contact.pair for contact in changed if not contact.look]
+        keys = [key for pair in heard for key in self._leaving.get(pair, ())]
+        outbox.look_at(tx, self.services, self.connection.tenant, keys)
 
     def not_overtaken(self, verbs: list[tuple[Contact, Verb]]) -> list[tuple[Contact, Verb]]:
         """The verbs of contacts whose customers have not changed since they were loaded.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
@@ -21,8 +22,9 @@ CANCELLED, PREVIEWED = "cancelled", "previewed"
 #: ``first`` is an initial sync that asks, once it has counted, before it changes anything.
 KINDS = ("initial", "first", "manual", "preview", "daily", "walk")
 
-#: The phases that people see.
+#: The phases that people see. Before them comes ``leaving``, if customers have to leave a list.
 PHASES = ("customers", "members", "plan", "send")
+LEAVING = "leaving"
 PAGE = 10  # syncs
 _RATED_AFTER_S = 5  # before, a rate would be guesswork
 
@@ -92,6 +94,7 @@ def plan(tx: Transaction, services: Services, connection: Row[Any], kind: str, a
     )
     if waiting is not None:
         return int(waiting)
+    leaves = connection.left_audience_id is not None and kind not in ("walk", "preview")
     numbers = (
         "customers customers_done members members_done to_send failed "
         "boxes_on boxes_off removals asks"
@@ -101,7 +104,7 @@ def plan(tx: Transaction, services: Services, connection: Row[Any], kind: str, a
             connection_id=connection.id,
             kind=kind,
             state=RUNNING,
-            phase="customers",
+            phase=LEAVING if leaves else "customers",
             epoch=connection.epoch,
             started_at=at,
             **dict.fromkeys(numbers.split(), 0),
@@ -119,7 +122,7 @@ def next_phase(tx: Transaction, services: Services, run: Row[Any], **counts: Any
     if run.kind == "walk":
         close(tx, services, run, DONE, **counts)
         return
-    following = {"customers": "members", "members": "plan", "plan": "send"}[run.phase]
+    following = dict(pairwise((LEAVING, *PHASES)))[run.phase]
     at = services.now()
     change(tx, services, run.id, phase=following, cursor="{}", phase_at=at, **counts)
 
@@ -287,7 +290,7 @@ def _progress(tx: Transaction, services: Services, row: Row[Any]) -> Progress:
         started_at=utc(row.started_at),
         finished_at=None if row.state == WAITING else utc(row.finished_at),
         message=row.message,
-        begun=row.cursor is not None or row.phase != "customers",
+        begun=row.cursor is not None or row.phase not in (LEAVING, "customers"),
         per_minute=per_minute,
         seconds_left=seconds_left,
     )
@@ -296,6 +299,7 @@ def _progress(tx: Transaction, services: Services, row: Row[Any]) -> Progress:
 def _pace(row: Row[Any], sent: int, now: datetime) -> tuple[float | None, float | None]:
     """How many in a minute, and the seconds that this phase still takes; None where nobody knows."""
     done, of = {
+        LEAVING: (0, 0),
         "customers": (row.customers_done, row.customers),
         "members": (row.members_done, row.members),
         "plan": (0, 0),
@@ -314,7 +318,7 @@ def _percent(row: Row[Any], sent: int) -> int:
     if row.state in (DONE, PREVIEWED):
         return 100
     parts = ((row.customers_done, row.customers), (row.members_done, row.members))
-    steps = {"customers": 0, "members": 1, "plan": 2, "send": 2}[row.phase]
+    steps = {LEAVING: 0, "customers": 0, "members": 1, "plan": 2, "send": 2}[row.phase]
     share = float(steps)
     if row.phase in ("customers", "members"):
         done, of = parts[steps]

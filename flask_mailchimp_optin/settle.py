@@ -32,18 +32,29 @@ _MARGIN = timedelta(seconds=120)
 _ALONE = (Verb.ASK, Verb.REJOIN)  # of one person at a time
 
 
-def due(services: Services, *, enabled: bool, daily: bool, run_id: int | None) -> Any:
+def due(
+    services: Services,
+    *,
+    enabled: bool,
+    daily: bool,
+    run_id: int | None,
+    left: int | None = None,
+) -> Any:
     """The SQL condition for contacts whose turn it is.
 
     :param enabled: False while the integration is paused: only a no goes out, for it never waits.
     :param daily: between daily syncs only nos go out, and looks that a ring asked for.
     :param run_id: the sync at work, whose contacts go out in any mode.
+    :param left: the audience that customers leave: what is new there is heard first.
     """
     table = services.tables.contact
     nos = and_(table.c.wanted.is_(False), table.c.decided_version > table.c.settled_version)
     audiences = services.tables.audience
     there = select(audiences.c.id).where(audiences.c.gone_at.is_(None))
     turn = and_(table.c.due_at <= services.now(), table.c.audience_id.in_(there))
+    if not enabled and left is not None:
+        news = and_(table.c.audience_id == left, table.c.look.is_(True), contacts.is_told(table))
+        return and_(turn, or_(nos, news))
     if not enabled:
         return and_(turn, nos)
     if daily:

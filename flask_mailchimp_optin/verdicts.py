@@ -166,7 +166,7 @@ def _follow(here: Round, contact: Contact, member: Member, outcome: Outcome) -> 
         memory.agree(contact, outcome.agreed, here.services.now())
         memory.forgive(contact)
         memory.finish(contact, here.services.now())
-        contacts.save(tx, here.services, [contact])
+        here.keep(tx, [contact])
         return True
 
     try:

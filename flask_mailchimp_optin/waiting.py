@@ -150,8 +150,10 @@ def is_due(
 def condition(tx: Transaction, services: Services, connection: Row[Any]) -> Any:
     """The SQL condition for the contacts whose turn it is."""
     run = runs.current(tx, services, connection.id)
+    leaving = connection.enabled and run is not None and run.phase == runs.LEAVING
     return due(
         services,
+        left=connection.left_audience_id if leaving else None,
         # An initial sync reads Mailchimp before anything but a no goes out.
         enabled=connection.enabled and not reconcile.is_reading_first(run),
         daily=connection.daily,

@@ -58,11 +58,14 @@ def house_of(tx: Transaction, services: Services, connection: Row[Any]) -> House
             table.c.connection_id == connection.id, table.c.gone_at.is_(None)
         )
     )
+    by_list = {row.list_id: row.id for row in rows}
+    left = connection.left_audience_id
     return House(
         connection_id=connection.id,
         tenant=connection.tenant,
-        master_id=connection.master_audience_id,
-        by_list={row.list_id: row.id for row in rows},
+        # Until all is heard that was said in the master list before, customers are still there.
+        master_id=left if left in by_list.values() else connection.master_audience_id,
+        by_list=by_list,
         on_delete=connection.on_delete,
         shared=bool(connection.shards),
     )

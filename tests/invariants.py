@@ -143,12 +143,15 @@ class Promises:
         while self._seen < len(changes):
             change = changes[self._seen]
             self._seen += 1
-            if change.by != "api":
-                self._take(change, change.moment - self.skew)
+            self._take(change, change.moment - self.skew)
 
     def _take(self, change: StatusChange, at: datetime) -> None:
         place = (change.list_id, change.address.lower())
         yes = {"subscribed": True, "unsubscribed": False}.get(change.new or "")
+        if change.by == "api":
+            if yes:
+                self.words.told(place, at)
+            return
         if change.moved_from is not None:
             self.words.moved((change.list_id, change.moved_from.lower()), place, yes, at)
         elif yes is not None:

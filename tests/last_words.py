@@ -40,7 +40,7 @@ class _Customer:
     place: Place | None
     words: Words = SILENT
     said_at: Place | None = None  # where they were when they said so
-    came_from: Place | None = None  # the address before, in the same list, whose member may follow
+    came_from: frozenset[Place] = frozenset()  # where they may be heard until somebody has looked
     before_raw: Words | None = None  # while a change past the listeners has not been found
 
 
@@ -53,6 +53,7 @@ class LastWords:
         self._left: dict[Place, dict[int, Words]] = {}
         self._been: dict[Place, set[int]] = {}
         self._alone: set[Place] = set()  # where people acted at Mailchimp while it was nobody's
+        self._told: dict[Place, datetime] = {}
         self._yeses: list[tuple[int, datetime]] = []
 
     # What the host's rows tell
@@ -94,10 +95,12 @@ class LastWords:
             return
         if after.place is not None and after.place != self.customers[key].place:
             old = self.customers[key].place
+            if old is not None and old[0] != after.place[0]:
+                self._take_a_no_along(key)
             self._leave(key, before, at)
             self._arrive(key, after.place)
-            if old is not None and old[0] == after.place[0]:
-                self.customers[key].came_from = old
+            if old is not None:
+                self.customers[key].came_from |= {old}
         customer = self.customers[key]
         if after.box is None and unseen:  # nobody looked at what was there in time
             first = SILENT if (True, None) in customer.words else frozenset()
@@ -183,6 +186,21 @@ class LastWords:
                 if left[1] == place[1]:
                     self._mailchimp[left] = self._mailchimp.get(left, SILENT) | {(False, at)}
 
+    def _take_a_no_along(self, key: int) -> None:
+        """To another list: what a person said in the one that their yes was told to."""
+        customer = self.customers[key]
+        place = customer.place
+        if place is None or self.owners(place) != [key] or customer.before_raw is not None:
+            return
+        told_at, words = self._told.get(place), customer.words
+        said = self._mailchimp.get(place, SILENT)
+        if told_at is None or len(words) != 1 or len(said) != 1:
+            return
+        (word,), (no,) = words, said
+        is_yes = word is not None and word[0] and (word[1] is None or word[1] < told_at)
+        if is_yes and no is not None and not no[0] and no[1] is not None and no[1] > told_at:
+            customer.words = said
+
     def _arrive(self, key: int, place: Place | None) -> None:
         self.customers[key].place = place
         if place is not None:
@@ -201,8 +219,14 @@ class LastWords:
             if place in self._left:
                 self._mailchimp[place] |= {(False, at)}
         for customer in self.customers.values():
-            if customer.came_from == place:  # it may be said before their member has followed them
+            if (
+                place in customer.came_from
+            ):  # it may be said before anybody looked, or they followed
                 customer.words |= {(yes, at)}
+
+    def told(self, place: Place, at: datetime) -> None:
+        """We have made a member subscribed."""
+        self._told[place] = at
 
     def hidden(self, place: Place) -> None:
         """Archived, bounced or deleted: a yes that nobody has read yet can't be read any more."""
@@ -246,7 +270,7 @@ class LastWords:
     def found(self, boxes: dict[int, bool | None], at: datetime) -> None:
         """Everything has landed, a sync has found everything: each box is the last word now."""
         for key, customer in self.customers.items():
-            customer.before_raw = customer.came_from = None
+            customer.before_raw, customer.came_from = None, frozenset()
             possible = customer.words | (
                 self.words(customer.place) if customer.place is not None else frozenset()
             )

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from ..i18n import gettext as _
 from ..i18n import ngettext
 from ..reasons import REASONS
-from ..runs import PHASES, Progress
+from ..runs import LEAVING, PHASES, Progress
 from ..texts import N_
 
 KINDS = {
@@ -126,7 +126,7 @@ def state(run: Progress) -> str:
 
 def step(run: Progress) -> str:
     """Which part of its way a sync is on."""
-    at = PHASES.index(run.phase) + 1
+    at = 1 if run.phase == LEAVING else PHASES.index(run.phase) + 1
     return _("Step %(step)s of %(steps)s", step=at, steps=len(PHASES))
 
 
@@ -134,6 +134,8 @@ def phase(run: Progress) -> str:
     """What a running sync is doing, with figures."""
     if not run.begun:
         return _("Waiting for a worker to begin")
+    if run.phase == LEAVING:
+        return _("Reading what was said in the list before")
     if run.phase == "customers" and not run.customers:
         return _("Looking at the customers")
     if run.phase == "customers":

@@ -235,3 +235,23 @@ def a_lie_about_a_row(world: World) -> None:
     nothing: dict[str, Any] = {"new_members": [], "updated_members": [], "errors": []}
     world.sandbox.fail_next(200, body=nothing, path=WRITES)
     settled(world, 10)
+
+
+def unheard_before_another_master_list(world: World) -> None:
+    """They leave, the ring is lost, and another master list is chosen."""
+    member(world)
+    world.sandbox.drop_rings(1)
+    world.at_mailchimp("unsubscribe", ADA, HERE)
+    world.wait(600)
+    world.settings(master_list=LISTS[1])
+    settled(world)
+
+
+def unheard_before_a_list_of_their_own(world: World) -> None:
+    """They leave, the ring is lost, and they get a list of their own."""
+    ada = member(world)
+    world.sandbox.drop_rings(1)
+    world.at_mailchimp("unsubscribe", ADA, HERE)
+    world.wait(600)
+    world.change(ada, own_list=LISTS[1])
+    settled(world)

@@ -37,6 +37,8 @@ CONTROLS: list[tuple[Variant, Story]] = [
     (variants.deleted_with_their_no, stories.unticked_and_deleted),
     (variants.silence_is_success, stories.a_lie_about_a_row),
     (variants.no_is_agreed_at_once, stories.everyday),
+    (variants.nothing_goes_to_another_master_list, stories.unheard_before_another_master_list),
+    (variants.nothing_goes_to_another_own_list, stories.unheard_before_a_list_of_their_own),
 ]
 
 

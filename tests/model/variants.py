@@ -17,8 +17,10 @@ from sqlalchemy.orm import Session
 
 from flask_mailchimp_optin import (
     capture,
+    connect,
     consent,
     contacts,
+    customers,
     inbound,
     lease,
     memory,
@@ -294,6 +296,16 @@ def no_is_agreed_at_once(patch: Patch) -> None:
     """A no is settled without telling Mailchimp."""
     settled = Outcome(act=Act.AGREE, why="not subscribed", agreed=Agreed.NO)
     patch.setattr(consent, "_no_against_yes", lambda *_: settled)
+
+
+def nothing_goes_to_another_master_list(patch: Patch) -> None:
+    """Customers are in another master list before anybody has heard what they said in the old one."""
+    patch.setattr(connect, "_to_leave", lambda *_: None)
+
+
+def nothing_goes_to_another_own_list(patch: Patch) -> None:
+    """The same with a list of their own."""
+    patch.setattr(customers._Look, "_stays", lambda *_: {"leaves_at": None})
 
 
 Variant = Callable[[Patch], None]

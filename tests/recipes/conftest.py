@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -28,14 +29,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def recipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Imports one of them, as they import each other."""
+def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports one of them, as they import each other; forgotten afterwards: ``shop`` is the
+    README's name for its application, too.
+    """
 
     def load(name: str) -> ModuleType:
         monkeypatch.syspath_prepend(str(RECIPES))
         return importlib.import_module(name)
 
-    return load
+    yield load
+    for path in RECIPES.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture

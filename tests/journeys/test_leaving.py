@@ -1,0 +1,204 @@
+"""Customers who get another list: what they said in the one before goes along with them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from flask_mailchimp_optin import acts
+from tests.house import Host
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+@pytest.fixture
+def other(connected: Host) -> str:
+    """A second list, which nobody is in yet."""
+    return connected.another_list("Other")
+
+
+def subscribed(host: Host, address: str = ADA) -> int:
+    """A customer who is subscribed in the master list."""
+    key = host.add(address, wants_news=True)
+    host.work()
+    assert host.status(address) == "subscribed"
+    return key
+
+
+def leaves_unheard(host: Host, address: str = ADA) -> None:
+    """A person unsubscribes from the first list, and the ring is lost."""
+    host.sandbox.drop_rings(1)
+    host.sandbox.unsubscribe(host.list_id, address)
+
+
+def test_a_no_that_nobody_heard_goes_along_to_another_master_list(
+    connected: Host, other: str
+) -> None:
+    ada, bob = subscribed(connected), subscribed(connected, BOB)
+    leaves_unheard(connected)
+    connected.settings(master_list=other)
+    connected.work()
+    assert connected.box(ada) is False
+    assert connected.status(ADA, other) is None
+    assert connected.history(ada)[0].source == "mailchimp"
+    assert (connected.box(bob), connected.status(BOB, other)) == (True, "subscribed")
+    assert connected.status(BOB) == "subscribed"  # and stays in the old one, until a no
+
+
+def test_nobody_moves_to_another_master_list_before_the_old_one_was_read(
+    connected: Host, other: str
+) -> None:
+    ada = subscribed(connected)
+    leaves_unheard(connected)
+    old = re.compile(f"^GET .*/lists/{connected.list_id}/members")
+    connected.sandbox.fail_next(500, times=1000, path=old)
+    connected.settings(master_list=other)
+    for _ in range(3):
+        connected.work()
+        connected.clock.turn(minutes=10)
+    connected.change(ada, given_name="Ada")
+    connected.work()
+    assert connected.status(ADA, other) is None
+    connected.sandbox.stop_failing()
+    connected.clock.turn(minutes=10)
+    connected.work()
+    assert connected.box(ada) is False
+    assert connected.status(ADA, other) is None
+
+
+def test_a_cancelled_sync_leaves_everybody_in_the_old_list_until_the_next(
+    connected: Host, other: str
+) -> None:
+    ada, bob = subscribed(connected), subscribed(connected, BOB)
+    leaves_unheard(connected)
+    connected.settings(master_list=other)
+    with connected.app.app_context():
+        acts.cancel_sync(connected.services, "")
+    connected.change(bob, given_name="Bob")
+    connected.work()
+    assert connected.status(BOB, other) is None
+    connected.clock.turn(days=1)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (False, None)
+    assert (connected.box(bob), connected.status(BOB, other)) == (True, "subscribed")
+
+
+def test_whoever_was_never_told_to_the_old_list_does_not_get_there(
+    connected: Host, other: str
+) -> None:
+    connected.settings(enabled=False)
+    bob = connected.add(BOB, wants_news=True)
+    connected.work()
+    connected.settings(master_list=other)
+    late = connected.add("late@example.com", wants_news=True)
+    connected.work()
+    connected.settings(enabled=True)
+    connected.work()
+    connected.clock.turn(hours=1)
+    connected.work()
+    assert (connected.status(BOB, other), connected.state(bob)) == ("subscribed", "subscribed")
+    assert connected.status("late@example.com", other) == "subscribed"
+    assert connected.state(late) == "subscribed"
+    assert connected.status(BOB) is None
+    assert connected.status("late@example.com") is None
+
+
+def test_the_master_list_that_was_chosen_by_mistake_has_nothing_to_say(
+    connected: Host, other: str
+) -> None:
+    ada = subscribed(connected)
+    connected.sandbox.add_members(other, [ADA], status="unsubscribed")
+    connected.settings(master_list=other)
+    connected.settings(master_list=connected.list_id)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA)) == (True, "subscribed")
+
+
+@pytest.mark.parametrize("number", [1, 30], ids=["one", "more than are read one by one"])
+def test_a_no_that_nobody_heard_goes_along_to_their_own_list(
+    connected: Host, other: str, number: int
+) -> None:
+    addresses = [f"c{n}@example.com" for n in range(number)]
+    keys = [connected.add(address, wants_news=True) for address in addresses]
+    ada = subscribed(connected)
+    leaves_unheard(connected)
+    for key in (ada, *keys):
+        connected.change(key, own_list=other)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (False, None)
+    assert {connected.box(key) for key in keys} == {True}
+    assert {connected.status(address, other) for address in addresses} == {"subscribed"}
+    assert {connected.status(address) for address in addresses} == {"unsubscribed"}
+
+
+def test_their_own_list_may_change_again_before_the_first_was_read(
+    connected: Host, other: str
+) -> None:
+    third = connected.another_list("Third")
+    ada = subscribed(connected)
+    leaves_unheard(connected)
+    connected.sandbox.fail_next(500, times=1000, path=re.compile(r"^GET .*/members/"))
+    connected.change(ada, own_list=other)
+    connected.work()
+    connected.change(ada, own_list=third)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, third)) == (True, None)
+    connected.sandbox.stop_failing()
+    connected.clock.turn(minutes=30)
+    connected.work()
+    assert connected.box(ada) is False
+    assert connected.status(ADA, other) is None
+    assert connected.status(ADA, third) is None
+
+
+def test_a_no_there_after_a_list_was_given_back_goes_along_the_second_time(
+    connected: Host, other: str
+) -> None:
+    ada = subscribed(connected)
+    connected.sandbox.fail_next(500, times=1000, path=re.compile(r"^GET .*/members/"))
+    connected.change(ada, own_list=other)
+    connected.work()
+    connected.change(ada, own_list=None)
+    connected.work()
+    connected.sandbox.stop_failing()
+    connected.clock.turn(minutes=30)
+    connected.work()
+    leaves_unheard(connected)
+    connected.change(ada, own_list=other)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (False, None)
+
+
+def test_who_decides_anew_with_another_list_is_not_held_to_what_they_said_before(
+    connected: Host, other: str
+) -> None:
+    ada = subscribed(connected)
+    leaves_unheard(connected)
+    connected.clock.turn(minutes=5)
+    connected.change(ada, wants_news=False)
+    connected.change(ada, wants_news=True, own_list=other)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (True, "subscribed")
+    assert connected.status(ADA) == "unsubscribed"
+
+
+def test_who_is_gone_from_the_old_list_is_not_kept_there(connected: Host, other: str) -> None:
+    ada = subscribed(connected)
+    connected.sandbox.drop_rings(1)
+    connected.sandbox.delete_permanently(connected.list_id, ADA)
+    connected.change(ada, own_list=other)
+    connected.work()
+    connected.clock.turn(minutes=5)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (True, "subscribed")
+
+
+def test_a_list_that_is_deleted_at_mailchimp_keeps_nobody(connected: Host, other: str) -> None:
+    ada = subscribed(connected)
+    connected.sandbox.delete_audience(connected.list_id)
+    connected.settings(master_list=other)
+    connected.work()
+    connected.clock.turn(minutes=30)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (True, "subscribed")
