@@ -197,7 +197,7 @@ class LastWords:
         if told_at is None or len(words) != 1 or len(said) != 1:
             return
         (word,), (no,) = words, said
-        is_yes = word is not None and word[0] and (word[1] is None or word[1] < told_at)
+        is_yes = word is not None and word[0] and (word[1] is None or word[1] <= told_at)
         if is_yes and no is not None and not no[0] and no[1] is not None and no[1] > told_at:
             customer.words = said
 
