@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_mailchimp_optin import (
@@ -205,6 +206,33 @@ def database_url(folder: Path) -> str:
     return os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{folder / 'host.sqlite3'}"
 
 
+class _Statements(dict[Any, Any]):
+    """Statements that one test has compiled are good for the next, whose engine is another."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((key[0].name, *key[1:]), default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__((key[0].name, *key[1:]), value)
+
+
+class _Templates(BytecodeCache):
+    """The same for templates."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+_STATEMENTS, _TEMPLATES = _Statements(), _Templates()
+
+
 def _hasten(app: Flask) -> None:
     """A test's database need not survive a power cut."""
     with app.app_context():
@@ -237,6 +265,8 @@ def make_app(
         MAILCHIMP_OPTIN_TIMEOUT_S=5.0,
     )
     app.config.update(config)
+    app.jinja_options = {"bytecode_cache": _TEMPLATES}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"execution_options": {"compiled_cache": _STATEMENTS}}
     db.init_app(app)
     if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
         _hasten(app)
