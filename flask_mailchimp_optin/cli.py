@@ -402,6 +402,8 @@ def webhook(action: str, ring_id: int | None, state: str | None, tenant: str) ->
     if action == "log":
         for ring in figures.rings(_services(), tenant, 100, state=state):
             what = ring.outcome or "waiting"
+            if ring.answered_at is not None:
+                what += f", after {(ring.answered_at - ring.received_at).total_seconds():.1f} s"
             at = f"{ring.received_at:%Y-%m-%d %H:%M:%S} UTC"
             click.echo(f"{ring.id}  {at}  {ring.kind}  {ring.list_name}  ({ring.verified})  {what}")
         return

@@ -92,6 +92,7 @@ class Ring:
 
     :param fired_at: when Mailchimp says that it happened.
     :param outcome: what came of it; None: not worked off yet.
+    :param answered_at: when it was worked off.
     :param about_a_person: whether it names somebody, so that one can look again.
     :param customer_keys: who has that address in that list now.
     :param read_at: when that address was last read at Mailchimp, for whatever reason.
@@ -104,6 +105,7 @@ class Ring:
     kind: str
     verified: str
     outcome: str | None
+    answered_at: datetime | None
     about_a_person: bool
     customer_keys: tuple[str, ...]
     read_at: datetime | None
@@ -253,11 +255,15 @@ def rings(
     limit: int = 20,
     *,
     state: str | None = None,
+    kind: str | None = None,
+    until: datetime | None = None,
     before: int | None = None,
 ) -> list[Ring]:
     """The latest webhooks, newest first; without addresses.
 
     :param state: one of :data:`RING_STATES`; None: all.
+    :param kind: Mailchimp's word for what happened, such as ``unsubscribe``; None: all.
+    :param until: only those that were received before, aware UTC.
     :param before: only those with a smaller id.
     """
     events, audience = services.tables.webhook_event, services.tables.audience
@@ -268,6 +274,10 @@ def rings(
         "nobody": [outcome.in_(_NOBODY)],
     }
     where = narrowed.get(state or "", [])
+    if kind is not None:
+        where.append(events.c.type == kind)
+    if until is not None:
+        where.append(events.c.received_at < until)
     if before is not None:
         where.append(events.c.id < before)
     with services.begin() as tx:
@@ -298,6 +308,7 @@ def _ring(row: Any, list_name: str, owners: Any, known: Any) -> Ring:
         kind=row.type,
         verified=row.verified,
         outcome=row.outcome,
+        answered_at=utc(row.answered_at),
         about_a_person=pair[1] is not None,
         customer_keys=tuple(owner.customer_key for owner in owners.get(pair, [])),
         read_at=known[pair].seen_at if pair in known else None,

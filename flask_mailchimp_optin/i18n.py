@@ -8,7 +8,7 @@ nothing to compile and nothing to forget.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, tzinfo
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -72,6 +72,16 @@ def moment(at: datetime) -> str:
 
     zone = at.astimezone(get_timezone()).tzname()
     return f"{format_date(at, 'medium')} {format_time(at, 'short')} {zone}"
+
+
+def midnight(day: date) -> datetime:
+    """When a day begins, in the zone that :func:`moment` writes; aware."""
+    zone: tzinfo = UTC
+    if _has_babel():
+        from flask_babel import get_timezone
+
+        zone = get_timezone()
+    return datetime.combine(day, time.min, zone)
 
 
 def language() -> str:

@@ -40,7 +40,8 @@ def record(tx: Transaction, services: Services, door: Door, ring: Ring, verified
         "fired_at": ring.fired_at,
         "received_at": services.now(),
         "verified": verified,
-        "outcome": None if ring.address or ring.new_address else "not about a person",
+        "outcome": None if is_about(ring) else "not about a person",
+        "answered_at": None if is_about(ring) else services.now(),
     }
     known = {"b_id": door.audience_id, "b_hashed": door.hashed, "b_sealed": door.sealed}
     statement = _recording(services.tables, tuple(values))
@@ -65,15 +66,16 @@ def _recording(tables: Tables, names: tuple[str, ...]) -> Any:
 def ring_again(services: Services, audience_id: int, ring: Ring) -> None:
     """The very same body again: Mailchimp repeats what it saw fail, so look again."""
     table = services.tables.webhook_event
+    if not is_about(ring):
+        return
+    which = table.c.audience_id == audience_id, table.c.digest == ring.digest
+    anew = update(table).where(*which).values(outcome=None, answered_at=None)
+    services.transact(lambda tx: tx.execute(anew))
 
-    def work(tx: Transaction) -> None:
-        tx.execute(
-            update(table)
-            .where(table.c.audience_id == audience_id, table.c.digest == ring.digest)
-            .values(outcome=None if ring.address or ring.new_address else table.c.outcome)
-        )
 
-    services.transact(work)
+def is_about(ring: Ring) -> bool:
+    """Whether it names anybody whom one could look at."""
+    return bool(ring.address or ring.new_address)
 
 
 def answer_rings(services: Services, lease: Lease) -> bool:
@@ -96,7 +98,8 @@ def answer_rings(services: Services, lease: Lease) -> bool:
         outcomes = []
         for row in rows:
             ours = {(row.audience_id, a) for a in (row.address, row.new_address)} & known
-            outcomes.append({"id": row.id, "outcome": "looked at" if ours else IGNORED})
+            outcome = "looked at" if ours else IGNORED
+            outcomes.append({"id": row.id, "outcome": outcome, "answered_at": services.now()})
             _note_renaming(tx, services, row)
         tx.update_each(events, outcomes)
         return True

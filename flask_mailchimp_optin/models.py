@@ -356,6 +356,7 @@ def _webhook_event() -> list[Any]:
         Column("received_at", Time, nullable=False),
         Column("verified", String(20), nullable=False),  # signature, or token
         Column("outcome", String(255)),  # None: not worked off yet
+        Column("answered_at", Time),  # when it was
         _fk("webhook_event", "audience_id", "audience"),
         UniqueConstraint("audience_id", "digest", name=f"uq_{PREFIX}webhook_event_digest"),
         Index(f"ix_{PREFIX}webhook_event_outcome", "outcome"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
 
 from flask import flash, redirect, request, url_for
@@ -9,7 +10,9 @@ from werkzeug.wrappers import Response
 
 from .. import acts, figures, overviews
 from ..i18n import gettext as _
+from ..i18n import midnight
 from ..services import Services
+from . import words
 from .guard import pages
 from .show import attempt, here, render, row_id
 
@@ -20,16 +23,27 @@ _SIZE = 25  # webhooks on one page
 def rings() -> str:
     """The webhooks that were received, newest first."""
     services, tenant = here()
-    state = request.args.get("state")
     before = row_id(request.args.get("before"))
-    found = figures.rings(services, tenant, _SIZE + 1, state=state, before=before)
+    which = _which()
+    until = None
+    if "day" in which:  # whose end is meant, in the zone that times are shown in
+        until = date.fromisoformat(which["day"]) + timedelta(days=1)
+    found = figures.rings(
+        services,
+        tenant,
+        _SIZE + 1,
+        state=which.get("state"),
+        kind=which.get("kind"),
+        until=midnight(until) if until else None,
+        before=before,
+    )
     return render(
         "webhooks.html",
         overview=overviews.read(services, tenant),
         rings=found[:_SIZE],
         older=found[_SIZE - 1].id if len(found) > _SIZE else None,
         before=before,
-        state=state if state in figures.RING_STATES else None,
+        which=which,
         now=services.now(),
         keep_days=services.config.KEEP_DAYS,
     )
@@ -46,7 +60,25 @@ def replay() -> Response:
 
     if attempt(act):
         flash(_("This address is looked at again. It may take a minute."), "success")
-    known: dict[str, Any] = {
-        name: request.args[name] for name in ("state", "before") if name in request.args
+    back: dict[str, Any] = {**_which()}
+    if before := row_id(request.args.get("before")):
+        back["before"] = before
+    return redirect(url_for(".rings", **back), 303)
+
+
+def _which() -> dict[str, str]:
+    """What the log is narrowed down to; what makes no sense is left out."""
+    given = {name: request.args.get(name, "") for name in ("state", "kind", "day")}
+    good = {
+        "state": given["state"] in figures.RING_STATES,
+        "kind": given["kind"] in words.RINGS,
+        "day": _is_date(given["day"]),
     }
-    return redirect(url_for(".rings", **known), 303)
+    return {name: value for name, value in given.items() if good[name]}
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text) < date.max
+    except ValueError:
+        return False

@@ -96,10 +96,43 @@ def test_they_can_be_narrowed_down(connected: Host, admin: Admin) -> None:
         hidden = {word for words in all_of_them.values() for word in words} - set(shown)
         assert all(word in admin.text for word in shown)
         assert not any(word in admin.text for word in hidden)
-    admin.open("/activity/webhooks?state=<odd>")
-    assert admin.page.count("<details>") == 5
+    admin.open("/activity/webhooks?kind=cleaned")
+    assert admin.page.count("<details>") == 1
+    admin.open("/activity/webhooks?kind=cleaned&state=done")
+    assert "There is none such." in admin.text
     admin.open("/activity/webhooks?before=1&state=done")
     assert "There is none such." in admin.text
+
+
+@pytest.mark.parametrize("query", ["state=<odd>", "kind=done", "day=tomorrow", "day=9999-12-31"])
+def test_what_makes_no_sense_narrows_nothing_down(
+    connected: Host, admin: Admin, query: str
+) -> None:
+    store(connected, 5)
+    admin.open(f"/activity/webhooks?{query}")
+    assert admin.page.count("<details>") == 5
+
+
+def test_a_day_is_the_last_that_is_shown(connected: Host, admin: Admin) -> None:
+    for days in range(4):
+        store(connected, 1, received_at=connected.clock() - timedelta(days=days))
+    day = (connected.clock() - timedelta(days=2)).date()
+    admin.open(f"/activity/webhooks?day={day}")
+    assert admin.page.count("<details>") == 2
+    assert f'value="{day}"' in admin.page
+
+
+def test_it_says_how_long_one_waited(connected: Host, admin: Admin) -> None:
+    connected.add("ada@example.com", wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
+    assert connected.sandbox.wait_for_rings(10)
+    connected.clock.turn(minutes=4)
+    connected.work()
+    admin.open("/activity/webhooks")
+    assert "Looked at after 4 minutes" in admin.text
+    done = connected.app.test_cli_runner().invoke(args=["mailchimp", "webhook", "log"])
+    assert "looked at, after 240." in done.output
 
 
 def test_older_ones_are_a_page_away(connected: Host, admin: Admin) -> None:
@@ -134,7 +167,7 @@ def test_looking_again_asks_mailchimp_anew(connected: Host, admin: Admin) -> Non
         "/activity/webhooks/replay?state=done", ring_id=ring.id, open_first="/activity/webhooks"
     )
     assert "This address is looked at again" in admin.text
-    assert 'state=done" aria-current="page"' in admin.page
+    assert '<option value="done" selected>' in admin.page
     assert connected.rows("webhook_event")[-1].outcome is None
     connected.work()
     assert connected.rows("webhook_event")[-1].outcome == "looked at"
