@@ -101,6 +101,7 @@ class Overview:
     :param other_key: whether that key is another one than the connection uses.
     :param first: the state of a first sync that counts (``running``) or waits for a person
         (``waiting``); None if there is none.
+    :param sync_paused: whether a person has paused a sync, and the integration with it.
     :param next_daily_at: when the next daily sync begins; None while none will.
     """
 
@@ -119,6 +120,7 @@ class Overview:
     other_key: bool = False
     first: str | None = None
     first_says: str | None = None
+    sync_paused: bool = False
     next_daily_at: datetime | None = None
 
     @property
@@ -149,6 +151,7 @@ def read(services: Services, tenant: str) -> Overview:
         used = {row.id for row in tx.rows(select(table.c.id).where(here, is_target))}
         other_site = site.difference(tx, services, connection)
         first = runs.first(tx, services, connection.id)
+        sync_paused = bool(runs.paused(tx, services, connection.id))
     lists = tuple(
         _view(services, connection, row, is_target=row.id in used)
         for row in rows
@@ -179,6 +182,7 @@ def read(services: Services, tenant: str) -> Overview:
         other_key=_is_other_key(services, connection),
         first=first.state if first is not None else None,
         first_says=first.message if first is not None else None,
+        sync_paused=sync_paused,
         next_daily_at=_next_daily_at(services, connection),
     )
 

@@ -81,10 +81,7 @@ def classified(status: int, problem: Mapping[str, Any]) -> MailchimpError:
     )
 
 
-_FORGOTTEN = N_(
-    "This address was permanently deleted at Mailchimp. Only the person can come back, through the "
-    "list's sign-up form."
-)
+_FORGOTTEN = N_("This address was permanently deleted at Mailchimp. Only the person can come back.")
 _EXISTS = N_("Mailchimp has this address already.")
 _DETAILS = N_("Mailchimp did not accept the customer's details. Check the merge fields.")
 

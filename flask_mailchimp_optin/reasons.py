@@ -45,7 +45,9 @@ WAYS_OUT = {
         "If the person agreed anew, untick and tick the box, or send them the sign-up form."
     ),
     "bad_address": N_("Correct the customer's details."),
-    "archived": N_("Untick and tick the box, or unarchive the contact at Mailchimp."),
+    "archived": N_(
+        "Untick and tick the box to bring them back, or unarchive the contact at Mailchimp."
+    ),
     "bounced": N_("Correct the customer's address."),
     "compliance": _SIGN_UP,
     "forgotten": _SIGN_UP,

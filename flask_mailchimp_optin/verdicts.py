@@ -26,11 +26,8 @@ FINAL = ("compliance", "forgotten", "fake", "invalid", "exists", "parked")
 _ONCE_MORE = timedelta(seconds=60)
 
 _UNREACHABLE = {
-    "archived": N_(
-        "The contact was archived at Mailchimp and gets no mail. Untick and tick the box to bring them "
-        "back, or unarchive them at Mailchimp."
-    ),
-    "bounced": N_("Mail to this address bounced for good. Correct the customer's address."),
+    "archived": N_("The contact was archived at Mailchimp and gets no mail."),
+    "bounced": N_("Mail to this address bounced for good."),
 }
 
 _RENAMED = N_(

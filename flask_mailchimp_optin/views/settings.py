@@ -102,6 +102,8 @@ def _saved(before: Overview, after: Overview) -> str:
             "Settings saved. It is being counted what the sync would change: nothing is changed before "
             "you say so."
         )
+    if before.sync_paused and enabled and not was and not after.sync_paused:
+        return _("Settings saved. The sync that was paused goes on.")
     if enabled and (not was or after.settings.master_list != before.settings.master_list):
         return _("Settings saved. The initial sync has begun: see Activity for how far it is.")
     if was and not enabled:

@@ -14,7 +14,7 @@ from ..texts import N_
 
 KINDS = {
     "initial": N_("Initial sync"),
-    "first": N_("First sync"),
+    "first": N_("Initial sync, with your consent"),
     "manual": N_("Sync by hand"),
     "preview": N_("Preview"),
     "daily": N_("Daily sync"),

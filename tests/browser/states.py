@@ -341,6 +341,77 @@ def names_that_are_hard(at: Scene) -> None:
     at.open()
 
 
+@_state
+def whoever_needs_attention(at: Scene) -> None:
+    """Download as CSV"""
+    attention(at.host)
+    at.open("/activity/attention")
+
+
+@_state
+def nobody_is_found(at: Scene) -> None:
+    """No match"""
+    attention(at.host)
+    at.open("/activity/attention?q=nobody")
+
+
+@_state
+def webhooks_received(at: Scene) -> None:
+    """Proved by its signature"""
+    attention(at.host)
+    at.host.sandbox.unsubscribe(at.host.list_id, "bounced.too@example.com")
+    at.open("/activity/webhooks")
+    at.page.locator("summary").first.click()
+
+
+@_state
+def no_webhook_is_found(at: Scene) -> None:
+    """There is none such."""
+    at.host.connect()
+    at.open("/activity/webhooks?kind=campaign")
+
+
+@_state
+def sync_paused(at: Scene) -> None:
+    """The sync is paused. Opt-outs still go out."""
+    at.people(40)
+    at.host.connect()
+    with at.host.app.app_context():
+        acts.start_sync(at.host.services, "")
+    at.steps(1)
+    at.open("/activity")
+    at.page.get_by_role("button", name="Pause").first.click()
+
+
+@_state
+def settings_while_paused(at: Scene) -> None:
+    """A sync is paused, and the integration with it."""
+    sync_paused(at)
+    at.open()
+
+
+@_state
+def counted_before_the_first_sync(at: Scene) -> None:
+    """The sync is counted, and waits for your word"""
+    at.people(12)
+    at.connect()
+    at.page.get_by_label("Enable").check()
+    at.press("Update and preview")
+    at.host.work()
+    at.open()
+
+
+@_state
+def another_master_list_is_weighed(at: Scene) -> None:
+    """Keep it as it is"""
+    at.people(12)
+    at.host.connect()
+    at.host.another_list("Second list")
+    at.open()
+    at.page.get_by_label("Master list").select_option(index=1)
+    at.press("Update")
+
+
 # A customer.
 
 
@@ -379,6 +450,14 @@ def customer_refused(at: Scene) -> None:
     """History of customer"""
     ids = attention(at.host)
     at.open(f"/customers/{ids[2]}")
+
+
+@_state
+def customer_about_to_be_erased(at: Scene) -> None:
+    """What stays"""
+    (key,) = at.people(1)
+    at.host.connect()
+    at.open(f"/erase/{key}")
 
 
 @_state

@@ -16,7 +16,7 @@ from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import Clock, Customer, Host, db, hosting
 from tests.views.admin import ROOT, Admin
 
-BOUNCED = "Mail to this address bounced for good. Correct the customer's address."
+BOUNCED = "Mail to this address bounced for good."
 FAKE = "Mailchimp takes this address for fake or invalid. Correct the customer's address."
 
 

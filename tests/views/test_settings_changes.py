@@ -189,6 +189,20 @@ class TestTheFirstSync:
         assert (host.box(left), host.box(joined)) == (False, True)
 
 
+class TestWhileASyncIsPaused:
+    def test_it_says_so_and_enabling_lets_it_go_on(self, connected: Host, admin: Admin) -> None:
+        ada = connected.add("ada@example.com", wants_news=True)
+        admin.send("/activity/sync", kind="manual")
+        admin.send("/activity/pause")
+        assert "A sync is paused, and the integration with it." in admin.open()
+        admin.save(enabled="y")
+        assert "Settings saved. The sync that was paused goes on." in admin.text
+        assert "A sync is paused" not in admin.text
+        connected.work()
+        assert connected.state(ada) == "subscribed"
+        assert [run.kind for run in connected.rows("sync_run")].count("initial") == 1
+
+
 class TestTheDailyTime:
     def test_it_is_said_when_the_next_sync_is_in_its_zone_and_exactly(
         self, connected: Host, admin: Admin
