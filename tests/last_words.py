@@ -162,9 +162,10 @@ class LastWords:
             return
         shared = self.words(place)
         box = row.box if row is not None else None
-        # What somebody else said here is theirs, too, if somebody looked since.
-        certain = self.said(place) == {box} and len(shared) == 1 and None not in customer.words
-        if certain and shared <= customer.words:
+        # What somebody else said here is theirs, too, if somebody looked since: as their box tells,
+        # unless they may have said the same themselves.
+        like_the_box = {word for word in customer.words if word is not None and word[0] is box}
+        if len(shared) == 1 and shared == like_the_box and None not in customer.words:
             customer.words = shared
         else:
             customer.words |= shared
