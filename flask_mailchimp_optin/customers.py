@@ -68,7 +68,7 @@ def observe(
             look.goes(known.get(key), what.at)
     look.touch_what_differs()
     look.remember()
-    nos = _nos(tx, services, house, seen, known, look.audiences)
+    nos = _nos(tx, services, house, seen, known, customers)
     gone = set(look.gone)
     wants = Wants(tx, services, house, release=release, profiles=look.profiles, gone=gone)
     wants.settle(look.touched | set(nos), look.moves, nos)
@@ -145,7 +145,6 @@ class _Look:
         self.gone: dict[tuple[int, str], datetime] = {}  # whose customer was deleted, and when
         self.moves: dict[tuple[int, str], str] = {}
         self.profiles: dict[tuple[int, str], str] = {}
-        self.audiences: dict[str, int | None] = {}  # of whom was never seen before
         self._fresh: list[dict[str, Any]] = []
         self._changed: list[dict[str, Any]] = []
         self._same: list[int] = []
@@ -192,7 +191,6 @@ class _Look:
             self._changed.append({"id": record.id, **values})
         else:
             self._fresh.append(values)
-            self.audiences[snapshot.key] = values["audience_id"]
         if not (_master_changed(record, values) and self._is_told(record)):
             self.touched |= _pair(record)
         _note_move(record, values, self.moves)
@@ -294,19 +292,19 @@ def _nos(
     house: House,
     seen: Mapping[str, Seen],
     known: Mapping[str, Row[Any]],
-    audiences: Mapping[str, int | None],
+    customers: Mapping[str, Snapshot],
 ) -> dict[tuple[int, str], list[tuple[bool, datetime]]]:
     """The nos that were captured, by the address that each customer had then.
 
-    In the list where they were seen; never seen, where they are; gone as well, in the master list.
-
     A no that was a customer's last word there stays with the address, even if they are gone from it
-    before anybody looked.
+    before anybody looked: in the list where they were seen, and, unless it is somebody else's address
+    there, in the one that they have now, where they may have said so.
     """
     said = {key: (*(what.before or ()), *what.decisions) for key, what in seen.items()}
     times = {key: {at for yes, at in words if not yes} for key, words in said.items()}
     table = services.tables.decision
     found: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
+    perhaps: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
     for chunk in contacts.chunks([key for key, at in times.items() if at]):
         first = min(min(times[key]) for key in chunk)
         rows = tx.rows(
@@ -318,14 +316,29 @@ def _nos(
         for row in last.values():
             if row.value or utc(row.recorded_at) not in times[row.customer_key]:
                 continue
-            record = known.get(row.customer_key)
-            seen_in = record.audience_id if record is not None else audiences.get(row.customer_key)
-            audience_id = seen_in or house.master_id
+            record, snapshot = known.get(row.customer_key), customers.get(row.customer_key)
             address = row.address or (record and record.address)
-            if audience_id and address:
-                no = (False, utc(row.recorded_at))
+            if not address:
+                continue
+            no = (False, utc(row.recorded_at))
+            lists = _lists(house, record, snapshot)
+            for audience_id in lists[:1]:
                 found.setdefault((audience_id, address), []).append(no)
+            for audience_id in lists[1:]:
+                perhaps.setdefault((audience_id, address), []).append(no)
+    owned = contacts.owners(tx, services, perhaps).keys()
+    for pair in perhaps.keys() - owned:
+        found.setdefault(pair, []).extend(perhaps[pair])
     return found
+
+
+def _lists(house: House, record: Row[Any] | None, snapshot: Snapshot | None) -> list[int]:
+    """Where a customer was seen last, and where else they may be by now, first of all the former."""
+    lists = [record.audience_id] if record is not None else []
+    lists += [house.audience(snapshot)[0]] if snapshot is not None else []
+    if snapshot is None or snapshot.list_id is None:
+        lists += [house.master_id, house.chosen_id]
+    return [one for one in dict.fromkeys(lists) if one]
 
 
 _compared = itemgetter(

@@ -28,11 +28,16 @@ ALL, NOS, NOTHING = "all", "nos", "nothing"
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """The audiences of a connection, for finding a customer's."""
+    """The audiences of a connection, for finding a customer's.
+
+    :param master_id: the master list that customers are in.
+    :param chosen_id: the one that they will be in, once what was said in the other has been heard.
+    """
 
     connection_id: int
     tenant: str
     master_id: int | None
+    chosen_id: int | None
     by_list: Mapping[str, int]
     on_delete: str
     shared: bool  # others are settling contacts meanwhile
@@ -65,6 +70,7 @@ def house_of(tx: Transaction, services: Services, connection: Row[Any]) -> House
         tenant=connection.tenant,
         # Until all is heard that was said in the master list before, customers are still there.
         master_id=left if left in by_list.values() else connection.master_audience_id,
+        chosen_id=connection.master_audience_id,
         by_list=by_list,
         on_delete=connection.on_delete,
         shared=bool(connection.shards),

@@ -202,3 +202,19 @@ def test_a_list_that_is_deleted_at_mailchimp_keeps_nobody(connected: Host, other
     connected.clock.turn(minutes=30)
     connected.work()
     assert (connected.box(ada), connected.status(ADA, other)) == (True, "subscribed")
+
+
+def test_a_no_said_in_a_list_where_nobody_saw_them_stays_with_the_address(
+    connected: Host, other: str
+) -> None:
+    ada = connected.add(ADA, wants_news=True, own_list=other)
+    connected.work()
+    connected.sandbox.subscribe(connected.list_id, ADA)
+    connected.work()
+    connected.change(ada, own_list=None)
+    connected.change(ada, wants_news=False)
+    connected.change(ada, mail=BOB)
+    connected.work()
+    assert connected.status(ADA) == "unsubscribed"
+    assert connected.status(ADA, other) == "unsubscribed"
+    assert connected.status(BOB) is None
