@@ -109,6 +109,13 @@ def duration(time: timedelta) -> str:
     return ngettext("%(n)s day", "%(n)s days", seconds // 86400)
 
 
+def after(time: timedelta) -> str:
+    """How long something waited, to follow what came of it."""
+    return (
+        _("after %(time)s", time=duration(time)) if time >= timedelta(seconds=1) else _("at once")
+    )
+
+
 def source(word: str) -> str:
     """How a decision came about, to follow a verb."""
     return SOURCES.get(word, word)
@@ -212,13 +219,7 @@ def end(run: Progress) -> str:
 
 def took(run: Progress) -> str:
     """How long a sync took."""
-    if run.took_s is None:
-        return "–"
-    if run.took_s < 100:
-        return ngettext("%(n)s second", "%(n)s seconds", max(1, round(run.took_s)))
-    if run.took_s < 6000:
-        return ngettext("%(n)s minute", "%(n)s minutes", _minutes(run.took_s))
-    return ngettext("%(n)s hour", "%(n)s hours", round(run.took_s / 3600))
+    return "–" if run.took_s is None else duration(timedelta(seconds=max(1, run.took_s)))
 
 
 def looked_at(run: Progress) -> list[str]:

@@ -89,7 +89,7 @@ def test_nothing_breaks_the_strictest_policy_and_nothing_is_complained_about(sce
         assert "unsafe" not in policy
 
 
-@pytest.mark.parametrize("name", [name for name in LOOKS if name != "printed"])
+@pytest.mark.parametrize("name", ["wide", "narrow-dark", "forced-colours"])
 def test_axe_finds_nothing(scene: Scene, name: str) -> None:
     look(scene.page, name)
     found = axe(scene.page, NOT_WITH_FORCED_COLOURS if "forced" in name else {})
@@ -154,6 +154,7 @@ def test_nothing_moves(scene: Scene) -> None:
 @pytest.mark.skipif("PICTURES_DIR" not in os.environ, reason="takes pictures only when asked to")
 def test_pictures_are_taken(scene: Scene) -> None:
     folder = Path(os.environ["PICTURES_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
     for name in LOOKS:
         look(scene.page, name)
         scene.page.evaluate("scrollTo(0, 0)")
