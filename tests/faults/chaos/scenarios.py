@@ -112,12 +112,17 @@ def _half_synced(host: Host) -> None:
             drain.drain(host.services, connection_id, jobs.owner(), budget_s=0.0)
 
 
-def _both_moved(host: Host) -> None:
+def _left_unheard(host: Host) -> None:
     """Ada left at Mailchimp, and its ring was lost."""
     _town(host)
     host.sandbox.drop_rings(1)
     host.sandbox.unsubscribe(host.list_id, "ada@example.com")
     host.clock.turn(minutes=1)
+
+
+def _both_moved(host: Host) -> None:
+    """The same, and so did their box."""
+    _left_unheard(host)
     _change("ada@example.com", wants_news=False)(host)
 
 
@@ -246,6 +251,11 @@ SCENARIOS = [
         name="shared address", before=_town, act=_change("Flat@example.com", wants_news=False)
     ),
     Scenario(name="own list", before=_town, act=_own_list),
+    # Once more: who dies before the commit has changed nothing, and nobody hears of her.
+    Scenario(name="own list, unheard", before=_left_unheard, act=_own_list, afterwards=_own_list),
+    Scenario(
+        name="other list, unheard", before=_left_unheard, act=_other_list, afterwards=_other_list
+    ),
     Scenario(name="both changed", before=_both_moved, act=_change(ADA, wants_news=True)),
 ]
 
