@@ -192,6 +192,36 @@ def ring_again(services: Services, tenant: str, ring_id: int) -> None:
     services.wake()
 
 
+def rotate_keys(services: Services) -> int:
+    """Seal every stored secret, of all tenants, with the newest encryption key; how many there are.
+
+    While everything goes on: who has read one just before opens it with the key before.
+
+    :raises CannotDecrypt: no configured key opens one; those before it are done.
+    """
+    tables, number = services.tables, 0
+    for column in (tables.connection.c.sealed_key, tables.audience.c.sealed_secret):
+        table = column.table
+        with services.begin() as tx:
+            ids = [row.id for row in tx.rows(select(table.c.id).where(column.isnot(None)))]
+        number += sum(_reseal(services, column, id_) for id_ in ids)
+    return number
+
+
+def _reseal(services: Services, column: Any, id_: int) -> bool:
+    def work(tx: Transaction) -> bool:
+        mine = column.table.c.id == id_
+        sealed = tx.value(select(column).where(mine))
+        if sealed is None:
+            return False  # disconnected meanwhile
+        # What another wrote meanwhile is sealed with the newest key as well.
+        same = update(column.table).where(mine, column == sealed)
+        tx.execute(same.values({column.name: services.vault.reseal(sealed)}))
+        return True
+
+    return services.transact(work)
+
+
 def repair_webhooks(services: Services, tenant: str, *, anew: bool = False) -> None:
     """Have every webhook checked, and registered again where it is missing, right now.
 

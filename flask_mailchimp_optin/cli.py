@@ -116,6 +116,16 @@ def moved(tenant: str | None) -> None:
     click.echo(f"{number} of {len(tenants)} connections belonged elsewhere, and go on from here.")
 
 
+@_command("rotate-keys")
+def rotate_keys() -> None:
+    """Seal all stored secrets with the newest key of MAILCHIMP_OPTIN_ENCRYPTION_KEYS.
+
+    Once web and workers run with that key, and this has run, the others may go.
+    """
+    number = acts.rotate_keys(_services())
+    click.echo(f"{number} stored secrets are sealed with the newest encryption key.")
+
+
 @_command("lists")
 @click.option("--refresh", is_flag=True, help="Fetch them from Mailchimp and store them.")
 @tenant_option

@@ -11,11 +11,17 @@ import hmac
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from .errors import ConfigError, MailchimpOptinError
 from .texts import N_
+
+_LOST = N_(
+    "A stored Mailchimp secret can't be decrypted. Put the encryption key that was in use back into "
+    "MAILCHIMP_OPTIN_ENCRYPTION_KEYS, or connect again."
+)
 
 
 class CannotDecrypt(MailchimpOptinError):
@@ -27,7 +33,8 @@ class Vault:
 
     def __init__(self, keys: Sequence[str]) -> None:
         try:
-            self._fernet = MultiFernet([Fernet(key) for key in keys])
+            fernets = [Fernet(key) for key in keys]
+            self._fernet, self._newest = MultiFernet(fernets), fernets[0]
         except ValueError:
             raise ConfigError(
                 "MAILCHIMP_OPTIN_ENCRYPTION_KEYS holds something that is not a Fernet key. Make one "
@@ -52,15 +59,23 @@ class Vault:
         try:
             sealed_for, secret = json.loads(self._fernet.decrypt(sealed.encode()))
         except InvalidToken:
-            raise CannotDecrypt(
-                N_(
-                    "A stored Mailchimp secret can't be decrypted. Put the encryption key that was in "
-                    "use back into MAILCHIMP_OPTIN_ENCRYPTION_KEYS, or connect again."
-                )
-            ) from None
+            raise CannotDecrypt(_LOST) from None
         if not hmac.compare_digest(str(sealed_for).encode(), owner.encode()):
             raise CannotDecrypt(N_("A stored Mailchimp secret belongs to another connection."))
         return str(secret)
+
+    def reseal(self, sealed: str) -> str:
+        """The same secret for the same owner, sealed with the newest key; as it is if it was already.
+
+        :raises CannotDecrypt: no configured key opens it.
+        """
+        with suppress(InvalidToken):
+            self._newest.decrypt(sealed.encode())
+            return sealed
+        try:
+            return self._fernet.rotate(sealed.encode()).decode()
+        except InvalidToken:
+            raise CannotDecrypt(_LOST) from None
 
     def fingerprints(self, text: str) -> list[str]:
         """The keyed hashes that stand for a text: 32 hexadecimal digits for each key, newest first.
