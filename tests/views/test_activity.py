@@ -91,6 +91,19 @@ class TestSync:
         assert "progress.js" in admin.page
         assert '<meta http-equiv="refresh"' in admin.page
 
+    def test_a_sync_to_another_master_list_begins_with_the_one_before(
+        self, connected: Host, admin: Admin
+    ) -> None:
+        connected.add("ada@example.com", wants_news=True)
+        connected.work()
+        connected.settings(master_list=connected.another_list("Other"))
+        admin.open("/activity")
+        assert "Waiting for a worker to begin" in admin.text
+        change_runs(connected, cursor="{}")
+        admin.open("/activity")
+        assert "Initial sync" in admin.text
+        assert "Step 1 of 4 · Reading what was said in the list before" in admin.text
+
     def test_reloading_by_itself_can_be_stopped(self, connected: Host, admin: Admin) -> None:
         admin.send("/activity/sync", open_first="/activity")
         admin.open("/activity?refresh=off")
