@@ -112,7 +112,7 @@ class Wants:
         :param nos: not looked at before, of customers who are gone: a no stays with the address.
         """
         owners = contacts.owners(self.tx, self.services, pairs)
-        decided = {p: _decide(owners.get(p, []), nos.get(p, [])) for p in pairs}
+        decided = {p: _decide(_staying(owners.get(p, [])), nos.get(p, [])) for p in pairs}
         needed = [p for p in pairs if p in moves or decided[p][0] is not None]
         rows = contacts.find(self.tx, self.services, pairs)
         if self.house.shared:
@@ -159,7 +159,7 @@ class Wants:
             values |= {"wanted": None, "wanted_at": None} if lapsed else {}
             self._update(row, **values)
         if wanted is not None:
-            others = [owner for owner in owners if owner.opt_in is not wanted]
+            others = [o for o in owners if o.opt_in is not wanted and not o.leaves_at]
             facts = Facts(source="shared address", at=at)
             # A yes without a time stays one, whomever it is shared with: it stands against no no.
             set_boxes(self.tx, self.services, others, wanted, at, facts)
@@ -299,6 +299,11 @@ def _can_move(
 def counts(opt_in: bool | None, decided_at: datetime | None, erased_at: datetime | None) -> bool:
     """Whether what a customer's row says is a word at all: "no" is one only if somebody decided."""
     return bool(opt_in is not None and (decided_at or opt_in) and erased_at is None)
+
+
+def _staying(owners: list[Row[Any]]) -> list[Row[Any]]:
+    """Without those who are only waiting to hear what Mailchimp knows of them here, unless all are."""
+    return [owner for owner in owners if not owner.leaves_at] or owners
 
 
 def _decide(

@@ -218,3 +218,15 @@ def test_a_no_said_in_a_list_where_nobody_saw_them_stays_with_the_address(
     assert connected.status(ADA) == "unsubscribed"
     assert connected.status(ADA, other) == "unsubscribed"
     assert connected.status(BOB) is None
+
+
+def test_who_leaves_a_list_is_not_held_to_what_others_of_the_address_say_there_later(
+    connected: Host, other: str
+) -> None:
+    stays, leaves = subscribed(connected), subscribed(connected)
+    connected.change(leaves, own_list=other)
+    connected.change(stays, wants_news=False)
+    connected.work()
+    assert (connected.box(leaves), connected.status(ADA, other)) == (True, "subscribed")
+    assert connected.box(stays) is False
+    assert connected.status(ADA) == "unsubscribed"
