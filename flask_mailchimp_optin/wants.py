@@ -112,9 +112,19 @@ class Wants:
         :param nos: not looked at before, of customers who are gone: a no stays with the address.
         """
         owners = contacts.owners(self.tx, self.services, pairs)
+        rows = contacts.find(self.tx, self.services, pairs)
+        # Whoever leaves before their member has got the new address leaves the old one, too.
+        before = {
+            (row.audience_id, row.moved_from): pair
+            for pair, row in rows.items()
+            if row.moved_from and pair not in owners
+        }
+        self.gone |= {old for old, pair in before.items() if pair in self.gone}
+        pairs = pairs | before.keys()
+        owners |= contacts.owners(self.tx, self.services, before)
+        rows |= contacts.find(self.tx, self.services, set(before))
         decided = {p: _decide(_staying(owners.get(p, [])), nos.get(p, [])) for p in pairs}
         needed = [p for p in pairs if p in moves or decided[p][0] is not None]
-        rows = contacts.find(self.tx, self.services, pairs)
         if self.house.shared:
             contacts.lock(self.tx, self.services, rows.values())
         new = {

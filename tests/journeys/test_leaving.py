@@ -230,3 +230,23 @@ def test_who_leaves_a_list_is_not_held_to_what_others_of_the_address_say_there_l
     assert (connected.box(leaves), connected.status(ADA, other)) == (True, "subscribed")
     assert connected.box(stays) is False
     assert connected.status(ADA) == "unsubscribed"
+
+
+@pytest.mark.parametrize("goes", ["another list", "deleted"])
+def test_who_leaves_with_an_address_that_nobody_was_told_of_leaves_the_one_before(
+    connected: Host, other: str, goes: str
+) -> None:
+    ada = subscribed(connected)
+    connected.settings(enabled=False)
+    connected.change(ada, mail=BOB)
+    connected.work()
+    if goes == "deleted":
+        connected.delete(ada)
+    else:
+        connected.change(ada, own_list=other)
+    connected.work()
+    connected.settings(enabled=True)
+    connected.work()
+    assert connected.status(ADA) == "unsubscribed"
+    assert connected.status(BOB) is None
+    assert connected.status(BOB, other) == (None if goes == "deleted" else "subscribed")
