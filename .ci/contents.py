@@ -41,8 +41,8 @@ def main(dist: Path) -> None:
 
 
 def _beside() -> set[str]:
-    names = "README.rst CHANGES.rst SECURITY.rst LICENSE Makefile setup.py pyproject.toml docs/index.rst "
-    names += "example_app/__init__.py tests/conftest.py .importlinter .ci/run"
+    names = "README.rst CHANGES.rst SECURITY.rst LICENSE Makefile setup.py pyproject.toml "
+    names += "docs/index.rst example_app/__init__.py tests/conftest.py .importlinter .ci/run"
     return set(names.split())
 
 
