@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 
-from .mapping import BoundMapping, tenant_name
+from .mapping import BoundMapping, tenant_name, text_or_none
 from .services import Services
 
 #: A bulk write that matches more customers than this is captured as "look at every customer".
@@ -52,11 +52,13 @@ class Row(NamedTuple):
 
     :param tenant: None if the table doesn't tell.
     :param email: as the table has it; None if it doesn't tell.
+    :param own_list: None for the master list, or if the table doesn't tell.
     """
 
     tenant: str | None
     box: bool | None
     email: object
+    own_list: str | None
 
 
 def matched(state: ORMExecuteState, services: Services) -> dict[str, Row] | None:
@@ -102,7 +104,7 @@ def _pk(mapping: Any) -> tuple[Any, ...]:
 def _sources(mapping: BoundMapping) -> dict[str, str]:
     """Where the host's table itself tells a :class:`Row`'s values: the columns' attributes."""
     m = mapping.mapping
-    named = {"tenant": m.tenant, "box": m.opt_in, "email": m.email}
+    named = {"tenant": m.tenant, "box": m.opt_in, "email": m.email, "own_list": m.audience}
     columns = mapping.mapper.column_attrs
     return {name: s for name, s in named.items() if isinstance(s, str) and s in columns}
 
@@ -128,4 +130,5 @@ def _row(mapping: BoundMapping, told: dict[str, Any]) -> Row:
     tenant = "" if mapping.mapping.tenant is None else None
     if "tenant" in told:
         tenant = tenant_name(told["tenant"])
-    return Row(tenant, mapping.as_box(told.get("box")), told.get("email"))
+    own_list = text_or_none(told.get("own_list"))
+    return Row(tenant, mapping.as_box(told.get("box")), told.get("email"), own_list)

@@ -166,7 +166,8 @@ class _Flush(NamedTuple):
             key, now = mapping.key_of(customer), mapping.box(customer)
             change = Change(key, is_new=is_new)
             if now is not None and now is not before and (now or not is_new):
-                change = Change(key, now, before, is_new, _text(mapping.email_of(customer)))
+                email, own_list = _text(mapping.email_of(customer)), mapping.list_of(customer)
+                change = Change(key, now, before, is_new, email, own_list)
             found.setdefault(mapping.tenant_of(customer), []).append(change)
         return found
 
@@ -247,7 +248,7 @@ def _changes(
     for key, old in before.items():
         row, change = after.get(key, old), Change(key)
         if row.box is not None and row.box is not old.box:
-            change = Change(key, row.box, old.box, email=_text(row.email))
+            change = Change(key, row.box, old.box, False, _text(row.email), row.own_list)
         changes.setdefault(old.tenant, []).append(change)
     return changes
 

@@ -297,8 +297,8 @@ def _nos(
     """The nos that were captured, by the address that each customer had then.
 
     A no that was a customer's last word there stays with the address, even if they are gone from it
-    before anybody looked: in the list where they were seen, and, unless it is somebody else's address
-    there, in the one that they have now, where they may have said so.
+    before anybody looked: in the list where they were seen, and in that where they said so. If that
+    can't be told, it may be any that they have now, unless it is somebody else's address there.
     """
     said = {key: (*(what.before or ()), *what.decisions) for key, what in seen.items()}
     times = {key: {at for yes, at in words if not yes} for key, words in said.items()}
@@ -321,10 +321,10 @@ def _nos(
             if not address:
                 continue
             no = (False, utc(row.recorded_at))
-            lists = _lists(house, record, snapshot)
-            for audience_id in lists[:1]:
+            sure, unsure = _lists(house, row, record, snapshot)
+            for audience_id in sure:
                 found.setdefault((audience_id, address), []).append(no)
-            for audience_id in lists[1:]:
+            for audience_id in unsure:
                 perhaps.setdefault((audience_id, address), []).append(no)
     owned = contacts.owners(tx, services, perhaps).keys()
     for pair in perhaps.keys() - owned:
@@ -332,13 +332,18 @@ def _nos(
     return found
 
 
-def _lists(house: House, record: Row[Any] | None, snapshot: Snapshot | None) -> list[int]:
-    """Where a customer was seen last, and where else they may be by now, first of all the former."""
-    lists = [record.audience_id] if record is not None else []
-    lists += [house.audience(snapshot)[0]] if snapshot is not None else []
+def _lists(
+    house: House, said: Row[Any], record: Row[Any] | None, snapshot: Snapshot | None
+) -> tuple[set[int], set[int]]:
+    """Where a customer was who said something, and where else they may have been."""
+    seen_in = record.audience_id if record is not None else None
+    own = house.by_list.get(said.list_id or "")
+    maybe = [] if snapshot is None else [house.audience(snapshot)[0]]
     if snapshot is None or snapshot.list_id is None:
-        lists += [house.master_id, house.chosen_id]
-    return [one for one in dict.fromkeys(lists) if one]
+        maybe += [house.master_id, house.chosen_id]
+    others = [one for one in maybe if one]
+    sure: set[int] = {one for one in (seen_in, own) if one} or set(others[:1])
+    return sure, set() if own else set(others) - sure
 
 
 _compared = itemgetter(

@@ -231,7 +231,7 @@ class BoundMapping:
             address=address,
             problem=problem,
             opt_in=as_box(get(m.opt_in)),
-            list_id=_text_or_none(get(m.audience)) if m.audience else None,
+            list_id=text_or_none(get(m.audience)) if m.audience else None,
             merge_fields={tag: _merge_value(get(s)) for tag, s in m.merge_fields.items()},
             tags=tuple(str(tag) for tag in tags if str(tag).strip()) if tags else (),
         )
@@ -249,6 +249,14 @@ class BoundMapping:
         """The address as the row has it, or None if the mapping can't tell."""
         try:
             return _value(customer, self.mapping.email)
+        except _MappingFailed:
+            return None
+
+    def list_of(self, customer: Any) -> str | None:
+        """The customer's own list; None for the master list, or if the mapping can't tell."""
+        try:
+            source = self.mapping.audience
+            return None if source is None else text_or_none(_value(customer, source))
         except _MappingFailed:
             return None
 
@@ -405,7 +413,7 @@ def _value(customer: Any, source: Any) -> Any:
         ) from error
 
 
-def _text_or_none(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
     return str(value).strip() or None if value is not None else None
 
 

@@ -32,6 +32,7 @@ class Change(NamedTuple):
     :param previous: the box before.
     :param is_new: an inserted row, whose key a deleted customer may have had.
     :param email: the address at that time, as the host's row has it.
+    :param own_list: the customer's own list at that time; None: the master list, or not known.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Change(NamedTuple):
     previous: bool | None = None
     is_new: bool = False
     email: str | None = None
+    own_list: str | None = None
 
 
 class Noted(NamedTuple):
@@ -238,6 +240,7 @@ def decision(tenant: str | None, change: Change, facts: Facts, at: datetime) -> 
         "tenant": tenant or "",
         "customer_key": change.key,
         "address": canonical_or_none(change.email),
+        "list_id": change.own_list if _may_be_list(change.own_list) else None,
         "value": change.value,
         "previous": change.previous,
         "decided_at": facts.at or at,
@@ -248,6 +251,11 @@ def decision(tenant: str | None, change: Change, facts: Facts, at: datetime) -> 
         "wording": facts.wording,
         "ip": facts.ip,
     }
+
+
+def _may_be_list(own_list: str | None) -> bool:
+    """Whether it is no text that a column wouldn't take."""
+    return bool(own_list and own_list.isascii() and own_list.isalnum() and len(own_list) <= 40)
 
 
 def decisions(tx: Transaction, services: Services, key: str) -> list[dict[str, Any]]:

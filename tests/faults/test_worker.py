@@ -54,7 +54,7 @@ def _caught_in_the_middle(parts: Parts, *, applied: bool) -> tuple[int, int]:
     )
     _many(parts)
     # (Not just any call: the list may be read before.)
-    until(lambda: any("skip_merge_validation" in r.path for r in parts.host.sandbox.requests))
+    until(lambda: any("skip_merge_validation" in r.query for r in parts.host.sandbox.requests))
     (child,) = parts.children(worker)
     return worker.pid, child
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 
 from flask_mailchimp_optin import acts
-from tests.house import Host
+from tests.house import Customer, Host, db
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -250,3 +251,22 @@ def test_who_leaves_with_an_address_that_nobody_was_told_of_leaves_the_one_befor
     assert connected.status(ADA) == "unsubscribed"
     assert connected.status(BOB) is None
     assert connected.status(BOB, other) == (None if goes == "deleted" else "subscribed")
+
+
+@pytest.mark.parametrize("how", ["one by one", "a bulk write"])
+def test_a_no_stays_with_the_list_that_it_was_said_in_though_nobody_saw_them_there(
+    connected: Host, other: str, how: str
+) -> None:
+    connected.sandbox.subscribe(other, ADA)
+    connected.work()
+    ada = connected.add(ADA, own_list=other, wants_news=True)
+    if how == "a bulk write":
+        with connected.app.app_context():
+            db.session.execute(sa.update(Customer).values(wants_news=False))
+            db.session.commit()
+    else:
+        connected.change(ada, wants_news=False)
+    connected.change(ada, own_list=None)
+    connected.work()
+    assert connected.status(ADA, other) == "unsubscribed"
+    assert connected.status(ADA) is None
