@@ -7,6 +7,7 @@ inserts and not thousands. The decisions among them reach the ledger when the ro
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from .services import Services, Transaction
 
 #: Changes in one row, and about as many in one transaction that takes them out.
 LIMIT = 500
+#: What may be a list's id; a host's column may hold any text.
+_LIST = re.compile(r"[\w-]{1,40}", re.ASCII)
 #: As often more rows of the same customers are looked for, before a no waits for its turn.
 _FAR = 3
 
@@ -240,7 +243,7 @@ def decision(tenant: str | None, change: Change, facts: Facts, at: datetime) -> 
         "tenant": tenant or "",
         "customer_key": change.key,
         "address": canonical_or_none(change.email),
-        "list_id": change.own_list if _may_be_list(change.own_list) else None,
+        "list_id": change.own_list if _LIST.fullmatch(change.own_list or "") else None,
         "value": change.value,
         "previous": change.previous,
         "decided_at": facts.at or at,
@@ -251,11 +254,6 @@ def decision(tenant: str | None, change: Change, facts: Facts, at: datetime) -> 
         "wording": facts.wording,
         "ip": facts.ip,
     }
-
-
-def _may_be_list(own_list: str | None) -> bool:
-    """Whether it is no text that a column wouldn't take."""
-    return bool(own_list and own_list.isascii() and own_list.isalnum() and len(own_list) <= 40)
 
 
 def decisions(tx: Transaction, services: Services, key: str) -> list[dict[str, Any]]:

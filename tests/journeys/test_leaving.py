@@ -270,3 +270,12 @@ def test_a_no_stays_with_the_list_that_it_was_said_in_though_nobody_saw_them_the
     connected.work()
     assert connected.status(ADA, other) == "unsubscribed"
     assert connected.status(ADA) is None
+
+
+@pytest.mark.parametrize("odd", ["nosuchlist", "x" * 40, "Liste für alle", "👍"])
+def test_a_no_with_an_impossible_list_of_their_own_is_a_no(connected: Host, odd: str) -> None:
+    ada = subscribed(connected)
+    connected.change(ada, own_list=odd, wants_news=False)
+    connected.work()
+    assert connected.status(ADA) == "unsubscribed"
+    assert connected.history(ada)[0].value is False
