@@ -287,6 +287,25 @@ def all_is_well(at: Scene) -> None:
     at.open("/activity")
 
 
+@_state
+def no_worker(at: Scene) -> None:
+    """No worker is running."""
+    at.host.connect()
+    here = states.of(at.host.app)
+    for worker in Worker.all(connection=here.redis):
+        worker.register_death()  # type: ignore[no-untyped-call]  # of RQ
+    at.people(3)
+    at.open("/activity")
+
+
+@_state
+def webhook_refused(at: Scene) -> None:
+    """did not accept"""
+    at.host.sandbox.fail_next(400, times=9, path="/webhooks")
+    at.host.connect()
+    at.open("/activity")
+
+
 def attention(host: Host) -> list[int]:
     """Customers that need attention for every kind of reason; their ids."""
     host.connect()
