@@ -79,6 +79,7 @@ _TELL_VIOLATIONS = """document.addEventListener("securitypolicyviolation", event
 
 def fits(page: Page) -> bool:
     """Whether nothing has to be scrolled sideways."""
+    page.wait_for_load_state()  # texts may be there before the stylesheet is
     wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     return not page.evaluate(wider)
 

@@ -59,6 +59,7 @@ def test_a_webhook_is_opened_and_looked_at_again(
     page.get_by_text("Details of 5").click()
     page.get_by_role("button", name="Look again because of 5").click()
     expect(page.get_by_role("status")).to_contain_text("This address is looked at again.")
-    page.get_by_role("link", name="Waiting").click()
+    page.get_by_label("What came of it").select_option("Waiting")
+    page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_text("Details of 5").click()
