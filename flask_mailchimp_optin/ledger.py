@@ -42,6 +42,7 @@ class Decision:
 
     :param value: yes or no.
     :param previous: what it was before; None for unset.
+    :param list_id: the customer's own list, if they had one; then the one that Mailchimp answered for.
     :param receipt: what Mailchimp answered, None before it did.
     """
 

@@ -131,9 +131,12 @@ def _take(
     following = cursor | {"offset": page.offset + STEP}
     if page.is_last:
         following = cursor | {"todo": cursor["todo"][1:], "offset": 0}
-    if page.gone or not is_whole(page.rows, page.offset, page.total):
+    whole = is_whole(page.rows, page.offset, page.total)
+    if page.gone or not whole:
         # Not counted as read: the next daily reading begins where the last whole one did.
         following["read"] = [id_ for id_ in cursor["read"] if id_ != audience_id]
+    if not (page.gone or whole):
+        following["odd"] = True
     in_full = status == _LAST and since_text is None and not page.gone
 
     def work(tx: Transaction) -> None:
@@ -199,16 +202,21 @@ def _held(
     if run.phase != runs.LEAVING:
         runs.next_phase(tx, services, run)
         return
-    _release(tx, services, cursor["read"])
+    _release(tx, services, run.connection_id, whole="odd" not in cursor)
     runs.advance(tx, services, run, {"heard": True})
 
 
-def _release(tx: Transaction, services: Services, audience_ids: list[int]) -> None:
-    """Have the customers hear what is new in the list that they leave, before they do."""
-    table = services.tables.contact
-    news = table.c.audience_id.in_(audience_ids), table.c.look.is_(True), contacts.is_told(table)
-    now = {"due_at": services.now(), "version": table.c.version + 1}
-    tx.execute(update(table).where(*news).values(**now))
+def _release(tx: Transaction, services: Services, connection_id: int, *, whole: bool) -> None:
+    """Have the customers hear what is new in the list that they leave, before they do.
+
+    :param whole: all of it could be read; else everybody is looked at.
+    """
+    table, connection = services.tables.contact, services.tables.connection
+    left = select(connection.c.left_audience_id).where(connection.c.id == connection_id)
+    who = [table.c.audience_id == left.scalar_subquery(), contacts.is_told(table)]
+    who += [table.c.look.is_(True)] if whole else []
+    now = {"look": True, "due_at": services.now(), "version": table.c.version + 1}
+    tx.execute(update(table).where(*who).values(**now))
 
 
 def _mark_absent(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -45,6 +46,26 @@ def test_a_no_that_nobody_heard_goes_along_to_another_master_list(
     assert connected.history(ada)[0].source == "mailchimp"
     assert (connected.box(bob), connected.status(BOB, other)) == (True, "subscribed")
     assert connected.status(BOB) == "subscribed"  # and stays in the old one, until a no
+
+
+def test_a_page_that_is_not_whole_is_heard_as_far_as_it_goes(connected: Host, other: str) -> None:
+    ada, bob = subscribed(connected), subscribed(connected, BOB)
+    leaves_unheard(connected)
+    leaves_unheard(connected, BOB)
+
+    def spoil(answer: Any) -> Any:
+        rows = [dict(row) for row in answer["members"]]
+        next(row for row in rows if row["email_address"] == BOB)["status"] = None
+        return {**answer, "members": rows}
+
+    page = re.compile(f"^GET /3.0/lists/{connected.list_id}/members\\?(?!.*archived)")
+    connected.sandbox.rewrite_next(spoil, path=page)
+    connected.settings(master_list=other)
+    connected.work()
+    connected.clock.turn(minutes=5)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (False, None)
+    assert (connected.box(bob), connected.status(BOB, other)) == (False, None)
 
 
 def test_nobody_moves_to_another_master_list_before_the_old_one_was_read(
