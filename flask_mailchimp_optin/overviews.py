@@ -102,6 +102,8 @@ class Overview:
     :param first: the state of a first sync that counts (``running``) or waits for a person
         (``waiting``); None if there is none.
     :param sync_paused: whether a person has paused a sync, and the integration with it.
+    :param still_in: the name of the master list before, while customers wait in it for a sync to read
+        what was said there; None as a rule.
     :param next_daily_at: when the next daily sync begins; None while none will.
     """
 
@@ -121,6 +123,7 @@ class Overview:
     first: str | None = None
     first_says: str | None = None
     sync_paused: bool = False
+    still_in: str | None = None
     next_daily_at: datetime | None = None
 
     @property
@@ -183,6 +186,7 @@ def read(services: Services, tenant: str) -> Overview:
         first=first.state if first is not None else None,
         first_says=first.message if first is not None else None,
         sync_paused=sync_paused,
+        still_in=next((r.name for r in rows if r.id == connection.left_audience_id), None),
         next_daily_at=_next_daily_at(services, connection),
     )
 

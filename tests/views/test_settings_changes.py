@@ -203,6 +203,24 @@ class TestWhileASyncIsPaused:
         assert [run.kind for run in connected.rows("sync_run")].count("initial") == 1
 
 
+class TestUntilTheListBeforeIsRead:
+    def test_it_says_where_customers_are(self, connected: Host, admin: Admin) -> None:
+        connected.add("ada@example.com", wants_news=True)
+        connected.work()
+        other = connected.another_list("Other")
+        assert "Customers are still in" not in admin.open()
+        connected.settings(master_list=other)
+        admin.open()
+        assert "Customers are still in “Newsletter”:" in admin.text
+        admin.send("/activity/cancel")
+        admin.open()
+        assert "Customers are still in “Newsletter”:" in admin.text
+        connected.clock.turn(days=1)
+        connected.work()
+        assert "Customers are still in" not in admin.open()
+        assert connected.status("ada@example.com", other) == "subscribed"
+
+
 class TestTheDailyTime:
     def test_it_is_said_when_the_next_sync_is_in_its_zone_and_exactly(
         self, connected: Host, admin: Admin
