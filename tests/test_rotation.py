@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from flask_mailchimp_optin import acts
 from flask_mailchimp_optin import state as states
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.vault import new_key
-from tests.house import KEY, Clock, Host, database_url, hosting, make_app
+from tests.house import KEY, Clock, Host, database_url, db, hosting, make_app
 from tests.views.test_webhook import Door
 
 NEW = new_key()
+WithKeys = Callable[..., Host]
 
 
 @pytest.fixture
@@ -32,28 +33,39 @@ def before(folder: Path, sandbox: MailchimpSandbox, clock: Clock) -> Iterator[Ho
         yield host
 
 
-def with_keys(before: Host, folder: Path, *keys: str) -> Host:
-    """The same site, as it runs with these keys."""
-    config: dict[str, Any] = {
-        "SQLALCHEMY_DATABASE_URI": database_url(folder),
-        "MAILCHIMP_OPTIN_ENCRYPTION_KEYS": list(keys),
-    }
-    url = before.app.config["MAILCHIMP_OPTIN_API_URL"]
-    app = make_app(folder, url, before.clock, **config)
-    host = Host(app, before.sandbox, before.clock, before.model)
-    host.list_id = before.list_id
-    before.sandbox.deliver_to(app)
-    return host
+@pytest.fixture
+def with_keys(before: Host, folder: Path) -> Iterator[WithKeys]:
+    """Makes the same site, as it runs with these keys."""
+    made: list[Host] = []
+
+    def make(*keys: str) -> Host:
+        config: dict[str, Any] = {
+            "SQLALCHEMY_DATABASE_URI": database_url(folder),
+            "MAILCHIMP_OPTIN_ENCRYPTION_KEYS": list(keys),
+        }
+        url = before.app.config["MAILCHIMP_OPTIN_API_URL"]
+        app = make_app(folder, url, before.clock, **config)
+        host = Host(app, before.sandbox, before.clock, before.model)
+        host.list_id = before.list_id
+        before.sandbox.deliver_to(app)
+        made.append(host)
+        return host
+
+    yield make
+    for host in made:
+        with host.app.app_context():
+            db.session.remove()
+            db.engine.dispose()
 
 
 def rotate(host: Host) -> Any:
     return host.app.test_cli_runner().invoke(args=["mailchimp", "rotate-keys"])
 
 
-def test_after_it_the_old_key_may_go(before: Host, folder: Path) -> None:
-    both = with_keys(before, folder, NEW, KEY)
+def test_after_it_the_old_key_may_go(with_keys: WithKeys) -> None:
+    both = with_keys(NEW, KEY)
     assert rotate(both).output == "2 stored secrets are sealed with the newest encryption key.\n"
-    after = with_keys(before, folder, NEW)
+    after = with_keys(NEW)
     ada = after.add("ada@example.com", wants_news=True)
     after.work()
     assert after.status("ada@example.com") == "subscribed"
@@ -63,16 +75,16 @@ def test_after_it_the_old_key_may_go(before: Host, folder: Path) -> None:
     assert after.box(ada) is False
 
 
-def test_without_it_the_old_key_is_missed(before: Host, folder: Path) -> None:
-    after = with_keys(before, folder, NEW)
+def test_without_it_the_old_key_is_missed(with_keys: WithKeys) -> None:
+    after = with_keys(NEW)
     done = rotate(after)
     assert done.exit_code == 1
     assert "can't be decrypted" in done.output
     assert KEY not in done.output
 
 
-def test_no_ring_is_refused_or_lost_meanwhile(before: Host, folder: Path) -> None:
-    both, back = with_keys(before, folder, KEY, NEW), with_keys(before, folder, NEW, KEY)
+def test_no_ring_is_refused_or_lost_meanwhile(with_keys: WithKeys) -> None:
+    both, back = with_keys(KEY, NEW), with_keys(NEW, KEY)
     door = Door(both)
     answers: list[int] = []
     over = threading.Event()
