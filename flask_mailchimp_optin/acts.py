@@ -184,10 +184,10 @@ def ring_again(services: Services, tenant: str, ring_id: int) -> None:
         )
     if row is None:
         raise RefusedInput(N_("This webhook is no longer in the log."))
-    if row.address is None and row.new_address is None:
-        raise RefusedInput(N_("This webhook names nobody whom one could look at."))
     names = "type", "list_id", "address", "new_address", "digest"
     ring = Ring(fired_at=utc(row.fired_at), **{name: row._mapping[name] for name in names})
+    if not inbound.is_about(ring):
+        raise RefusedInput(N_("This webhook names nobody whom one could look at."))
     inbound.ring_again(services, row.audience_id, ring)
     services.wake()
 
