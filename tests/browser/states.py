@@ -45,8 +45,12 @@ class Scene:
         self.page.goto(self.address + path)
 
     def press(self, name: str) -> None:
-        """Press the first button of this name."""
-        self.page.get_by_role("button", name=name, exact=True).first.click()
+        """Press the first button of this name, and wait for the page that follows.
+
+        What a page still loads when it is left is a request that failed, and would be complained about.
+        """
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name=name, exact=True).first.click()
 
     def connect(self) -> None:
         """Enter the sandbox's key."""
@@ -160,7 +164,7 @@ def settings_saved(at: Scene) -> None:
     at.host.connect()
     at.open()
     at.page.get_by_label("Once a day").check()
-    at.page.get_by_role("button", name="Update", exact=True).click()
+    at.press("Update")
 
 
 @_state
@@ -172,7 +176,7 @@ def settings_refused(at: Scene) -> None:
     # What a browser's own field doesn't let through.
     at.page.evaluate("document.querySelector('[name=daily_zone] option').value = 'Mars'")
     at.page.evaluate("document.querySelector('[name=daily_zone]').selectedIndex = 0")
-    at.page.get_by_role("button", name="Update", exact=True).click()
+    at.press("Update")
 
 
 @_state
@@ -398,10 +402,9 @@ def no_webhook_is_found(at: Scene) -> None:
 def sync_paused(at: Scene) -> None:
     """The sync is paused. Opt-outs still go out."""
     _begin_a_sync(at)
-    at.open(
-        "/activity?refresh=off"
-    )  # a look that is cut off by the click would be complained about
-    at.page.get_by_role("button", name="Pause").first.click()
+    # A look that is cut off by the press would be complained about.
+    at.open("/activity?refresh=off")
+    at.press("Pause this sync")
 
 
 @_state
