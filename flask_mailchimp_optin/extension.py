@@ -59,7 +59,7 @@ class MailchimpOptin:
         :param db: the host's Flask-SQLAlchemy, already bound to the application.
         :param model: the customers' model.
         :param mapping: which of its attributes is what to Mailchimp.
-        :param authorize: called in each request for a page; only ``True``-like answers open it.
+        :param authorize: called in each request for a page; only ``True`` opens it.
         :param tenant: called in each request for a page where the mapping has tenants: the one that
             the signed-in administrator belongs to. Never taken from the request's own data.
         :param clock: aware UTC now; for tests.

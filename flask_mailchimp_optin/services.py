@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from blinker import NamedSignal
 from sqlalchemy import Connection, Row, Table, bindparam, func, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from . import signals
@@ -130,8 +130,10 @@ class Services:
                 connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
             yield Transaction(session, connection)
             session.commit()
-        except BaseException:
+        except BaseException as error:
             session.rollback()
+            if isinstance(error, StatementError):
+                error.hide_parameters = True  # they would name people in logs and in failed jobs
             raise
         finally:
             session.close()

@@ -19,7 +19,7 @@ NAME = "mailchimp_optin"
 class State:
     """What ``init_app`` made for one application.
 
-    :param authorize: the host's answer to "may this request open the pages?".
+    :param authorize: the host's answer to "may this request open the pages?"; only ``True`` is a yes.
     :param tenant: the tenant of the current request; "" where there is one.
     :param redis: a client that gives up fast, for commits and pages.
     """

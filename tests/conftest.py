@@ -10,12 +10,20 @@ import pytest
 from flask import Flask
 
 from flask_mailchimp_optin.testing import MailchimpSandbox
+from tests import canary
 from tests.house import Clock, Host, hosting
 
 
 @pytest.fixture(autouse=True)
 def _push_request_context() -> None:
     """Instead of pytest-flask's: one context around a test would make its requests share a session."""
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_named_in_a_log() -> Iterator[None]:
+    with canary.listening() as told:
+        yield
+    assert told == []
 
 
 @pytest.fixture

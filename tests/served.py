@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.house import SharedClock, make_app
 
 def create_app() -> Flask:
     """The same application as the test's own, in another process."""
+    if level := os.environ.get("TEST_LOG"):
+        logging.basicConfig(level=level)
     clock = os.environ.get("TEST_CLOCK")
     if batch := int(os.environ.get("TEST_BATCH", "0")):  # so that a few customers are very many
         vars(settle)["LARGEST_BATCH"] = vars(send)["LARGEST_BATCH"] = batch

@@ -24,14 +24,23 @@ pages.context_processor(i18n.for_templates)
 
 @pages.before_request
 def _authorize() -> None:
-    """Only whom the host's ``authorize`` answers with yes. Raising or returning None denies."""
+    """Only whom the host's ``authorize`` answers with ``True``.
+
+    Not what only counts as true: a redirect to the login page does, and what an ``async def`` returns.
+    """
     try:
-        allowed = state.current().authorize()
+        answer = state.current().authorize()
     except Exception:
         logger.exception("authorize raised; the page was denied")
-        allowed = False
-    if not allowed:
         abort(403)
+    if answer is True:
+        return
+    if answer:
+        logger.error(
+            "authorize answered with something that is not True; the page was denied",
+            extra={"type": type(answer).__name__},
+        )
+    abort(403)
 
 
 @pages.before_request

@@ -14,6 +14,7 @@ from pathlib import Path
 import redis
 
 from flask_mailchimp_optin import state
+from tests import canary
 from tests.house import Host
 
 
@@ -42,16 +43,18 @@ class Parts:
             "TEST_QUEUE": queue,
             "REDIS_URL": redis_url,
             "FLASK_APP": "tests.served:create_app",
+            "TEST_LOG": "DEBUG",
         }
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._log = (folder / "processes.log").open("ab")
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a Python module as a process that ends with the test."""
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
             start_new_session=True,
         )
         self._processes.append(process)
@@ -78,8 +81,17 @@ class Parts:
         path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
+    def log(self) -> str:
+        """What the processes have written, debug messages included."""
+        return Path(self._log.name).read_text(errors="replace")
+
+    def in_redis(self) -> str:
+        """All that Redis holds, keys and values, as far as it is text."""
+        held = [key + b" " + (self.redis.dump(key) or b"") for key in self.redis.scan_iter()]
+        return b"\n".join(held).decode(errors="replace")
+
     def stop(self) -> None:
-        """End every process, and whatever it forked."""
+        """End every process, and whatever it forked; nothing secret may have been written by them."""
         for process in self._processes:
             pids = []
             with suppress(OSError):
@@ -88,6 +100,10 @@ class Parts:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait(10)
+        held = canary.found_in(self.in_redis())
         for key in self.redis.scan_iter(match=f"*{self.queue}*"):
             self.redis.delete(key)
         self.redis.close()
+        self._log.close()
+        assert held == [], "in Redis"
+        assert canary.found_in(self.log()) == [], "in the log"
