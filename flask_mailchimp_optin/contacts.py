@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, Table, and_, bindparam, case, delete, insert, or_, select, update
 
-from .consent import Agreed
+from .consent import Agreed, Status
 from .errors import ChangedMeanwhile
 from .mapping import Snapshot
 from .memory import Contact, late_read, late_text
@@ -235,6 +235,7 @@ def is_told(table: Table) -> Any:
     """The SQL condition for whom :func:`.memory.is_told` holds."""
     return or_(
         table.c.agreed.in_((Agreed.YES.value, Agreed.ASKED.value)),
+        table.c.seen_status == Status.SUBSCRIBED.value,
         table.c.open_verb.isnot(None),
         table.c.late.isnot(None),
     )

@@ -429,17 +429,18 @@ def _values(
         decided_at = utc(record.decided_at)
     captured = [at for value, at in what.decisions if value is said]
     if _overwritten(tx, services, snapshot, what):
-        # Dated just after the last decision that was captured: it came after that, whenever it was.
-        decided_at = what.at + timedelta(microseconds=1)
+        # It came after the last decision that was captured, whenever it was.
+        decided_at = what.at + timedelta(microseconds=1) if said else services.now()
         _record_found(tx, services, snapshot, what.decisions[-1][0], decided_at)
     elif captured:
         decided_at = max(captured)
     elif record is None:
         decided_at = earlier[1] if earlier is not None and earlier[0] is opt_in else None
     elif opt_in is not record.opt_in and opt_in is not None:
-        # Written past the listeners (raw SQL, a property): found by comparing.
-        decided_at = what.at
-        _record_found(tx, services, snapshot, record.opt_in, what.at)
+        # Written past the listeners (raw SQL, a property): found by comparing. Nobody knows when, so a
+        # yes counts from as early as it can have been, and a no from now on.
+        decided_at = what.at if opt_in else services.now()
+        _record_found(tx, services, snapshot, record.opt_in, decided_at)
     return {
         "customer_key": snapshot.key,
         "connection_id": house.connection_id,

@@ -72,9 +72,10 @@ class Contact(SimpleNamespace):
 
 
 def is_told(contact: Contact) -> bool:
-    """Whether they may be a member by a yes that was told to Mailchimp."""
+    """Whether they may be a member: by a yes that was told to Mailchimp, or as they were seen there."""
     agreed = contact.agreed in (Agreed.YES, Agreed.ASKED)
-    return bool(agreed or contact.open_verb or contact.late)
+    seen = contact.seen_status == Status.SUBSCRIBED
+    return bool(agreed or seen or contact.open_verb or contact.late)
 
 
 #: Who somebody is, and what is sent of them, is nothing to the rule.

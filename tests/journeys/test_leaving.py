@@ -126,6 +126,31 @@ def test_whoever_was_never_told_to_the_old_list_does_not_get_there(
     assert connected.status("late@example.com") is None
 
 
+@pytest.mark.parametrize("seen", ["nobody has looked", "looked at", "rung for", "paused"])
+def test_who_signed_up_in_the_old_list_themselves_leaves_it_with_a_later_no(
+    connected: Host, other: str, seen: str
+) -> None:
+    connected.settings(enabled=seen == "nobody has looked")
+    ada = connected.add(ADA, wants_news=True)
+    if seen != "nobody has looked":
+        connected.work()
+    connected.sandbox.subscribe(connected.list_id, ADA)
+    if seen == "rung for":
+        connected.work()
+    if seen == "looked at":
+        connected.settings(enabled=True)
+        connected.work()
+    connected.settings(master_list=other)
+    connected.settings(enabled=True)
+    connected.work()
+    assert (connected.box(ada), connected.status(ADA, other)) == (True, "subscribed")
+    connected.clock.turn(hours=1)
+    connected.change(ada, wants_news=False)
+    connected.work()
+    assert connected.status(ADA, other) == "unsubscribed"
+    assert connected.status(ADA) == "unsubscribed"
+
+
 def test_the_master_list_that_was_chosen_by_mistake_has_nothing_to_say(
     connected: Host, other: str
 ) -> None:

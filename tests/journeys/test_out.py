@@ -338,6 +338,22 @@ def test_a_deleted_customer_is_deleted_for_good_if_so_chosen(connected: Host) ->
     assert connected.status("ada@example.com") is None
 
 
+def test_a_no_past_the_listeners_stands_against_the_yes_before_it(connected: Host) -> None:
+    one, other = connected.add(wants_news=None), connected.add(wants_news=None)
+    connected.work()
+    connected.clock.turn(minutes=1)
+    connected.change(one, given_name="Ada")  # a worker's look, which finds the no, is for this
+    connected.clock.turn(minutes=1)
+    connected.change(other, wants_news=True)
+    with connected.app.app_context(), db.engine.begin() as connection:
+        say = sa.text("UPDATE customer SET wants_news = :no WHERE id = :id")
+        connection.execute(say, {"no": False, "id": one})
+    connected.clock.turn(minutes=1)
+    connected.work()
+    assert (connected.box(one), connected.box(other)) == (False, False)
+    assert connected.status("ada@example.com") is None
+
+
 def test_a_yes_past_the_listeners_stands_against_the_no_before_it(connected: Host) -> None:
     ada = connected.add(wants_news=True)
     connected.work()
