@@ -54,6 +54,7 @@ setup(
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             "mailchimp-marketing>=3.0.80",
+            "trustme>=1.1",  # certificates for servers of the tests' own
             "jsonschema>=4.21",
             "Flask-Babel>=4.0",
             "Flask-Migrate>=4.0",

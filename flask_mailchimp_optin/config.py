@@ -5,6 +5,7 @@ Pure. Read once by ``init_app``; what is wrong is refused there, with a message 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -156,6 +157,14 @@ def _check_values(config: Config) -> None:
         _check_url(name, getattr(config, name))
 
 
+def is_near(host: str) -> bool:
+    """Whether a name or IP address is of this machine or of a private network."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith(".localhost")
+
+
 def _check_redis_url(url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -182,5 +191,10 @@ def _check_url(name: str, url: str | None) -> None:
     good = good and url.isprintable() and " " not in url  # urlsplit drops line ends silently
     if not good or parts.query or parts.fragment:
         raise ConfigError(f"{PREFIX}{name} must be a plain http(s) address without a password.")
+    if name == "API_URL" and parts.scheme == "http" and not is_near(parts.hostname or ""):
+        raise ConfigError(
+            f"{PREFIX}API_URL must begin with https://, or the API key could be read on the way. Plain "
+            "http:// is for this machine and private networks."
+        )
     if name == "API_URL" and not parts.path.endswith("/3.0/"):
         raise ConfigError(f"{PREFIX}API_URL must end in /3.0/ (with the last slash).")

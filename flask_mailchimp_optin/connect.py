@@ -326,7 +326,7 @@ def _to_leave(
     A list that nobody's yes was told to may have been chosen by mistake: it has nothing to say. But once
     there was a sync, those whom nobody has looked at yet may have signed up there themselves.
     """
-    here = connection.left_audience_id or connection.master_audience_id
+    here: int | None = connection.left_audience_id or connection.master_audience_id
     if here in (None, master):
         return None
     contact = services.tables.contact

@@ -329,6 +329,8 @@ def _trouble(services: Services, lease: Lease | Shards) -> Iterator[None]:
     except (KeyRefused, PermissionDenied) as error:
         _suspend(services, lease, str(error))
     except (TryLater, OutcomeUnknown) as error:
+        told = {"error": type(error).__name__, "status": error.status, "why": str(error)}
+        logger.warning("Mailchimp is not asked for a while", extra=told)
         _pause(services, lease, 10.0 if error.status == 429 else 30.0)
     except MailchimpError as error:
         logger.error("Mailchimp refused a request", extra={"status": error.status})

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 from rq import Worker
 from sqlalchemy import Row, inspect, select
 
 from . import attention, jobs, overviews, reconcile, runs, site
+from .config import is_near
 from .models import PREFIX
 from .overviews import Overview
 from .services import Services, Transaction
@@ -166,6 +168,16 @@ def _public_url(state: State) -> Check:
             hint=N_(
                 "Set it to this site's public address, so that Mailchimp's webhook can reach it."
             ),
+        )
+    parts = urlsplit(state.config.PUBLIC_URL)
+    if parts.scheme == "http" and not is_near(parts.hostname or ""):
+        return Check(
+            code="public_url",
+            level=WARNING,
+            text=N_(
+                "MAILCHIMP_OPTIN_PUBLIC_URL begins with http://: webhooks can be read on the way."
+            ),
+            hint=N_("Serve the site over HTTPS, and begin the setting with https://."),
         )
     return Check(
         code="public_url",

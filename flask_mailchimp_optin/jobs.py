@@ -182,7 +182,19 @@ def enqueue(on: Queue, name: str, *ids: int, front: bool = False) -> None:
 
 
 class OurJob(Job):
-    """A job that runs nothing but the functions of this module, whatever Redis says."""
+    """A job that runs nothing but the functions of this module, whatever Redis says.
+
+    A job of RQ's may also name functions that are called, and addresses that are told, when it ends:
+    ours has none.
+    """
+
+    success_callback = failure_callback = stopped_callback = None
+
+    def restore(self, raw_data: Any) -> Any:
+        """Read from Redis; what it says of callbacks and webhooks is dropped."""
+        found = super().restore(raw_data)
+        self.webhooks = []
+        return found
 
     @property
     def func(self) -> Any:

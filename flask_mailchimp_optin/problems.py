@@ -25,6 +25,10 @@ UNREACHABLE = N_(
     "Mailchimp could not be reached. Check the server's internet connection and firewall; "
     "it will be tried again."
 )
+CERTIFICATE = N_(
+    "The server that answered for Mailchimp has no certificate that is trusted here, so nothing was "
+    "sent. Does a proxy or a firewall on the way read along? Leave api.mailchimp.com out of that."
+)
 CUT_OFF = N_(
     "Mailchimp did not answer in time, or the answer broke off. Whether the request took effect is "
     "checked before it is sent again."

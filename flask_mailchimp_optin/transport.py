@@ -23,7 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from .errors import MailchimpError, OutcomeUnknown, TryLater
-from .problems import CUT_OFF, UNREACHABLE, classified
+from .problems import CERTIFICATE, CUT_OFF, UNREACHABLE, classified
 from .texts import N_
 
 T = TypeVar("T")
@@ -95,6 +95,10 @@ def _opened(
         return session.request(**kwargs)
     except requests.exceptions.ConnectTimeout:
         return TryLater(UNREACHABLE)
+    except requests.exceptions.SSLError as error:
+        # The certificate is looked at before anything is sent; what fails later may have been.
+        refused = "SSLCertVerificationError" in repr(error)
+        return TryLater(CERTIFICATE) if refused else OutcomeUnknown(CUT_OFF)
     except requests.exceptions.ConnectionError as error:
         return TryLater(UNREACHABLE) if _never_sent(error) else OutcomeUnknown(CUT_OFF)
     except requests.exceptions.RequestException:

@@ -19,7 +19,9 @@ SECRETS = {
     "a signing secret": re.compile(r"whsec_[A-Za-z0-9+/=_-]+"),
     "an encryption key": re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}=(?![A-Za-z0-9_=-])"),
 }
-ADDRESS = {"an address": re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|test)\b")}
+ADDRESS = {
+    "an address": re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|test)\b")
+}
 
 #: Who speaks while we work. Not the web server and SQLAlchemy, whose logs are the host's to choose:
 #: docs/security.rst says how.

@@ -260,7 +260,7 @@ def make_app(
         SQLALCHEMY_DATABASE_URI=database_url(folder),
         MAILCHIMP_OPTIN_ENCRYPTION_KEYS=[KEY],
         MAILCHIMP_OPTIN_API_URL=sandbox_url,
-        MAILCHIMP_OPTIN_PUBLIC_URL="http://host.example.com",
+        MAILCHIMP_OPTIN_PUBLIC_URL="https://host.example.com",
         MAILCHIMP_OPTIN_REDIS_URL="redis://127.0.0.1:1/0",  # none: work is done in this process
         MAILCHIMP_OPTIN_TIMEOUT_S=5.0,
         TEST_MAY=lambda: True,

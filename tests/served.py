@@ -30,6 +30,6 @@ def create_app() -> Flask:
         SharedClock(Path(clock)) if clock else lambda: datetime.now(UTC),
         MAILCHIMP_OPTIN_QUEUE=os.environ["TEST_QUEUE"],
         MAILCHIMP_OPTIN_REDIS_URL=os.environ["REDIS_URL"],
-        MAILCHIMP_OPTIN_PUBLIC_URL=os.environ.get("TEST_PUBLIC_URL", "http://host.example.com"),
+        MAILCHIMP_OPTIN_PUBLIC_URL=os.environ.get("TEST_PUBLIC_URL", "https://host.example.com"),
         MAILCHIMP_OPTIN_TIMEOUT_S=float(os.environ.get("TEST_TIMEOUT_S", "2")),
     )

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import ssl
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -460,6 +462,62 @@ def test_one_connection_carries_all_calls_whatever_is_answered() -> None:
             else:
                 assert client.account().name == "Acme"
         assert (len(server.requests), server.connections) == (24, 1)
+
+
+# TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """Trusted, instead of those that certificates are usually from; by who asks, not by the machine."""
+    made, file = trustme.CA(), tmp_path / "authority.pem"
+    made.cert_pem.write_to_path(file)
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(file))
+    return made
+
+
+def _certified(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def test_a_certificate_that_holds_is_accepted(authority: trustme.CA) -> None:
+    good = _certified(authority.issue_cert("127.0.0.1"))
+    body = b'{"account_id": "1", "account_name": "Acme"}'
+    with (
+        wire(says(answer(body)), good) as server,
+        Client(KEY, api_url=server.url, timeout_s=5.0) as c,
+    ):
+        assert c.account().name == "Acme"
+
+
+@pytest.mark.parametrize("call", [read, change, batch])
+@pytest.mark.parametrize("what", ["another-authority", "another-host", "expired"])
+def test_nothing_is_sent_to_whose_certificate_does_not_hold(
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    what: str,
+    call: Callable[[Client], object],
+) -> None:
+    others, past = trustme.CA(), datetime.now(UTC) - timedelta(days=1)
+    certificate = {
+        "another-authority": lambda: others.issue_cert("127.0.0.1"),
+        "another-host": lambda: authority.issue_cert("127.0.0.2", "us6.api.mailchimp.com"),
+        "expired": lambda: authority.issue_cert("127.0.0.1", not_after=past),
+    }[what]()
+    file = tmp_path / "others.pem"
+    others.cert_pem.write_to_path(file)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(file))
+    with (
+        wire(says(answer()), _certified(certificate)) as server,
+        Client(KEY, api_url=server.url, timeout_s=5.0) as client,
+        pytest.raises(TryLater, match="certificate"),
+    ):
+        call(client)
+    assert server.requests == []
 
 
 # Secrets

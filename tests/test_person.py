@@ -262,7 +262,10 @@ class TestErased:
     def test_a_copy_of_the_site_deletes_nobody(self, connected: Host, tmp_path: Path) -> None:
         key = decided(connected)
         untick(connected, key)
-        url, staging = connected.app.config["MAILCHIMP_OPTIN_API_URL"], "http://staging.example.com"
+        url, staging = (
+            connected.app.config["MAILCHIMP_OPTIN_API_URL"],
+            "https://staging.example.com",
+        )
         copy = make_app(tmp_path, url, connected.clock, MAILCHIMP_OPTIN_PUBLIC_URL=staging)
         with copy.app_context(), pytest.raises(CopiedSite):
             person.erase(state.of(copy).services, "", key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -16,8 +17,8 @@ Script = Callable[[socket.socket, bytes, threading.Event], object]
 class Wire:
     """What happened: every connection is counted, every request kept as raw bytes."""
 
-    def __init__(self, script: Script) -> None:
-        self.script = script
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+        self.script, self._tls = script, tls
         self.connections = 0
         self.requests: list[bytes] = []
         self.over = threading.Event()
@@ -32,7 +33,7 @@ class Wire:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/3.0/"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/3.0/"
 
     def _accept(self) -> None:
         while not self.over.is_set():
@@ -47,7 +48,11 @@ class Wire:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
+        with connection, contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            if self._tls:
+                secured = self._tls.wrap_socket(connection, server_side=True)
+                connection = stack.enter_context(secured)
+                self._open.append(connection)
             while (request := _request(connection)) is not None:
                 self.requests.append(request)
                 if self.script(connection, request, self.over) == "close":
@@ -65,9 +70,12 @@ class Wire:
 
 
 @contextmanager
-def wire(script: Script) -> Iterator[Wire]:
-    """Serve a script on this machine while the block lasts."""
-    made = Wire(script)
+def wire(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Wire]:
+    """Serve a script on this machine while the block lasts.
+
+    :param tls: the server's certificate, if it is to speak TLS.
+    """
+    made = Wire(script, tls)
     try:
         yield made
     finally:

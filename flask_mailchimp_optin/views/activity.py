@@ -20,7 +20,7 @@ from ..runs import Progress
 from ..services import Services
 from . import words
 from .guard import pages
-from .show import attempt, here, render
+from .show import attempt, here, render, row_id
 
 _SHOWN = 3  # customers that need attention, of each reason
 _PERIODS = (7, 30, 90)  # days; syncs that ended are kept for no longer, unless somebody says so
@@ -76,7 +76,7 @@ def activity() -> str:
         worst=health.worst(found),
         ways=_ways(found),
         overview=overviews.read(services, tenant),
-        syncs=_syncs(services, tenant, before=request.args.get("before", type=int)),
+        syncs=_syncs(services, tenant, before=row_id(request.args.get("before"))),
         now=services.now(),
         live=request.args.get("refresh") != "off",
         groups=attention.first_of_each(services, tenant, _SHOWN),
@@ -117,7 +117,7 @@ def progress() -> Response:
 
     What is said of the one that the page shows, should it have ended, is said once.
     """
-    syncs, shown = _syncs(*here()), request.args.get("run", type=int)
+    syncs, shown = _syncs(*here()), row_id(request.args.get("run"))
     run = syncs.running
     if run is not None and shown in (run.run_id, None):
         texts = {one.__name__: one(run) for one in (words.step, words.phase, words.pace)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -16,11 +17,13 @@ from .. import acts, attention, overviews
 from ..attention import Attention, Group, Page, Which
 from ..i18n import gettext as _
 from ..i18n import ngettext, said
+from ..vault import CannotDecrypt
 from . import words
 from .guard import pages
 from .show import attempt, here, render, row_id
 
 _SIZE = 50  # customers on one page
+_SEARCH = "search"
 
 
 @pages.get("/activity/attention")
@@ -45,8 +48,21 @@ def everybody() -> str:
     )
 
 
+@pages.post("/activity/attention")
+def search() -> Response:
+    """Look for somebody; what was typed is sealed, so that no address gets into a log of addresses."""
+    services, _tenant = here()
+    text, reason = request.form.get("q", "").strip(), request.form.get("reason")
+    sealed = services.vault.seal(text, _SEARCH) if text else None
+    return redirect(url_for(".everybody", reason=reason or None, q=sealed), 303)
+
+
 def _which() -> Which:
-    return Which(reason=request.args.get("reason") or None, search=request.args.get("q", ""))
+    services, _tenant = here()
+    text = ""
+    with suppress(CannotDecrypt):
+        text = services.vault.open(request.args.get("q", ""), _SEARCH)
+    return Which(reason=request.args.get("reason") or None, search=text)
 
 
 def _grouped(found: Page) -> list[Group]:

@@ -35,6 +35,7 @@ def _authorize() -> None:
         abort(403)
     if answer is True:
         return
+    logger.info("somebody was not let in", extra={"endpoint": request.endpoint})
     if answer:
         logger.error(
             "authorize answered with something that is not True; the page was denied",
@@ -53,6 +54,7 @@ def _no_forgery() -> None:
     try:
         validate_csrf(request.form.get(name) or request.headers.get("X-CSRFToken"))
     except ValidationError:
+        logger.info("a form without a good token was refused", extra={"endpoint": request.endpoint})
         raise CSRFError from None
 
 
@@ -60,6 +62,17 @@ def _no_forgery() -> None:
 def _expired(_: CSRFError) -> tuple[str, int]:
     """Mostly a page that was left open too long: nothing was done, and that is what it says."""
     return render_template("mailchimp_optin/expired.html"), 400
+
+
+@pages.after_request
+def _told(response: Response) -> Response:
+    """Who did what, or took data along, is told in the log: what they had to pass is checked by now."""
+    taken_along = "attachment" in response.headers.get("Content-Disposition", "")
+    if response.status_code < 400 and (request.method == "POST" or taken_along):
+        here = state.current()
+        who = {"actor": here.services.facts().actor, "tenant": here.tenant()}
+        logger.info("an administrator acted", extra={"endpoint": request.endpoint, **who})
+    return response
 
 
 @pages.after_request

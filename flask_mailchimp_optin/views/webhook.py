@@ -6,6 +6,7 @@ again. Never 410, which would disable the webhook, and never a 5xx for what a st
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +17,8 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from .. import hooks, inbound, state
 from ..services import Services
 from ..webhook import MAX_BODY, Door, Malformed, Ring, parse, signature_holds
+
+logger = logging.getLogger("flask_mailchimp_optin")
 
 hook = Blueprint("mailchimp_optin_webhook", "flask_mailchimp_optin")
 _ATTEMPTS = 5
@@ -105,6 +108,17 @@ def _read(
     except Malformed:
         return _answer(400, "not a Mailchimp webhook"), None
     return _answer(200, "ok"), (ring, verified) if ring.list_id == door.list_id else None
+
+
+@hook.after_request
+def _answered(response: Response) -> Response:
+    """The answers are for a machine: nothing of them is to be run, framed or kept."""
+    if response.status_code >= 400:
+        logger.info("a webhook was refused", extra={"status": response.status_code})
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @hook.errorhandler(SQLAlchemyError)

@@ -379,7 +379,9 @@ def whoever_needs_attention(at: Scene) -> None:
 def nobody_is_found(at: Scene) -> None:
     """No match"""
     attention(at.host)
-    at.open("/activity/attention?q=nobody")
+    at.open("/activity/attention")
+    at.page.get_by_label("Search", exact=True).fill("nobody")
+    at.press("Search")
 
 
 @_state

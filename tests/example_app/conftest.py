@@ -38,7 +38,7 @@ def app(tmp_path: Path, sandbox: MailchimpSandbox) -> Iterator[Flask]:
                 "WTF_CSRF_ENABLED": False,
                 "MAILCHIMP_OPTIN_ENCRYPTION_KEYS": [ENCRYPTION_KEY],
                 "MAILCHIMP_OPTIN_API_URL": api_url,
-                "MAILCHIMP_OPTIN_PUBLIC_URL": "http://jobs.example.com",
+                "MAILCHIMP_OPTIN_PUBLIC_URL": "https://jobs.example.com",
                 "MAILCHIMP_OPTIN_REDIS_URL": "redis://127.0.0.1:1/0",
             }
         )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rq import Queue
+from rq import Callback, Queue
+from rq.serializers import DefaultSerializer, JSONSerializer
 
 from tests.faults.processes import Parts, until
 
@@ -85,17 +89,52 @@ def _swept(parts: Parts) -> bool:
     return sweep.wait(20) == 0
 
 
-def test_planted_jobs_are_not_run(parts: Parts, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    from rq.serializers import JSONSerializer
+def plant(mark: Path) -> None:
+    """What nobody but a planted job would call."""
+    mark.touch()
 
-    planted = Queue(parts.queue, connection=parts.redis, serializer=JSONSerializer)
-    planted.enqueue_call("os.system", args=(f"touch {mark}",))
-    planted.enqueue_call("flask_mailchimp_optin.jobs.run_until_idle", args=("x",))
-    Queue(parts.queue, connection=parts.redis).enqueue_call("os.system", args=(f"touch {mark}",))
-    parts.worker()
-    parts.host.add("ada@example.com", wants_news=True)
-    until(lambda: subscribed(parts, "ada@example.com"))
+
+def told_of(job: Any, _redis: Any, *_: Any) -> None:
+    """A callback that nobody but a planted job names."""
+    Path(job.meta["mark"]).touch()
+
+
+def _webhooks(address: str) -> dict[str, Any]:
+    """Whom RQ would tell that a job ended; from version 3 on it can."""
+    if find_spec("rq.webhook") is None:
+        return {}
+    from rq.webhook import Webhook
+
+    return {"webhooks": [Webhook(address, "finished"), Webhook(address, "failed")]}
+
+
+@pytest.mark.parametrize("serializer", [JSONSerializer, DefaultSerializer], ids=["json", "pickle"])
+@pytest.mark.parametrize("function", ["os.system", "ours", "tests.faults.test_worker.plant"])
+def test_planted_jobs_run_nothing_and_tell_nobody(
+    parts: Parts, tmp_path: Path, function: str, serializer: Any
+) -> None:
+    mark = tmp_path / "mark"
+    ours = "flask_mailchimp_optin.jobs."
+    planted = Queue(parts.queue, connection=parts.redis, serializer=serializer)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        for name in [function] if function != "ours" else [f"{ours}run_until_idle", f"{ours}sweep"]:
+            planted.enqueue_call(
+                name,
+                args=() if name.endswith("sweep") else (f"touch {mark}",),
+                meta={"mark": str(mark)},
+                on_success=Callback(told_of),
+                on_failure=Callback(told_of),
+                on_stopped=Callback(told_of),
+                **_webhooks(address),
+            )
+        parts.worker()
+        parts.host.add("ada@example.com", wants_news=True)
+        until(lambda: subscribed(parts, "ada@example.com"))
+        until(parts.idle)
+        with pytest.raises(TimeoutError):
+            listener.accept()
     assert not mark.exists()
 
 

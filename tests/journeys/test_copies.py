@@ -242,7 +242,7 @@ def test_without_public_addresses_the_databases_name_tells_a_copy(
 
 
 def test_what_ordinary_deployments_change_is_the_same_site() -> None:
-    site = named("http://crm.example.com/", "/srv/releases/41/app.sqlite3")
+    site = named("https://crm.example.com/", "/srv/releases/41/app.sqlite3")
     assert site == named("https://CRM.example.com:443", "/srv/releases/42/app.sqlite3")
     assert named("https://crm.example.com/eu/", "crm") == named("https://crm.example.com/eu", "crm")
 

@@ -97,7 +97,7 @@ def test_both_journeys_work_for_every_kind_of_host(
             SQLALCHEMY_BINDS={"clinic": f"sqlite:///{tmp_path / 'clinic.sqlite3'}"},
             MAILCHIMP_OPTIN_ENCRYPTION_KEYS=[KEY],
             MAILCHIMP_OPTIN_API_URL=url,
-            MAILCHIMP_OPTIN_PUBLIC_URL="http://other.example.com",
+            MAILCHIMP_OPTIN_PUBLIC_URL="https://other.example.com",
             MAILCHIMP_OPTIN_REDIS_URL="redis://127.0.0.1:1/0",
         )
         db.init_app(app)

@@ -280,7 +280,7 @@ def test_the_webhook_is_registered_as_it_must_be(connected: Host) -> None:
         ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign"), True
     )
     assert hook["sources"] == {"user": True, "admin": True, "api": False}
-    assert hook["url"].startswith("http://host.example.com/integrations/mailchimp/webhook/")
+    assert hook["url"].startswith("https://host.example.com/integrations/mailchimp/webhook/")
 
 
 def test_a_webhook_that_was_removed_at_mailchimp_is_repaired_daily(connected: Host) -> None:

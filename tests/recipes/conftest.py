@@ -54,7 +54,7 @@ def config(tmp_path: Path, sandbox: MailchimpSandbox) -> Iterator[dict[str, Any]
             "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path / 'shop.sqlite3'}",
             "MAILCHIMP_OPTIN_ENCRYPTION_KEYS": [KEY],
             "MAILCHIMP_OPTIN_API_URL": url,
-            "MAILCHIMP_OPTIN_PUBLIC_URL": "http://shop.example.com",
+            "MAILCHIMP_OPTIN_PUBLIC_URL": "https://shop.example.com",
             "MAILCHIMP_OPTIN_REDIS_URL": "redis://127.0.0.1:1/0",
         }
 

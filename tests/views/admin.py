@@ -49,6 +49,12 @@ class Admin:
         self._seen(answer)
         return answer
 
+    def search(self, text: str, reason: str = "") -> str:
+        """Look for somebody who needs attention; the address of the page that shows them."""
+        answer = self.send("/activity/attention", q=text, reason=reason)
+        assert answer.status_code == 200
+        return answer.request.full_path.removeprefix(ROOT)
+
     def connect(self, key: str) -> TestResponse:
         """Enter an API key and press "Update"."""
         return self.send(api_key=key)

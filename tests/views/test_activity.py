@@ -47,6 +47,27 @@ class TestHealth:
         assert "Start Redis" in admin.text
         assert "In order: The master list is Newsletter." in admin.text
 
+    def test_webhooks_that_can_be_read_on_the_way_are_warned_of(
+        self, tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock
+    ) -> None:
+        for address, warned in (
+            ("http://crm.example.com", True),
+            ("https://crm.example.com", False),
+            ("http://127.0.0.1:5000", False),
+        ):
+            with hosting(tmp_path, sandbox, clock, MAILCHIMP_OPTIN_PUBLIC_URL=address) as host:
+                admin = Admin(host.app.test_client())
+                admin.open("/activity")
+                assert ("webhooks can be read on the way" in admin.text) is warned
+
+    @pytest.mark.parametrize("number", ["9" * 30, "-9" * 15, "-1", "nan", "", "１"])
+    def test_a_number_that_is_none_is_nothing(
+        self, connected: Host, admin: Admin, number: str
+    ) -> None:
+        for path in ("/activity", "/activity/progress"):
+            values = {"before": number, "run": number, "days": number}
+            assert admin.client.get(ROOT + path, query_string=values).status_code == 200
+
     def test_missing_tables_are_said_instead_of_an_error(self, host: Host, admin: Admin) -> None:
         with host.app.app_context():
             db.drop_all()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,6 +55,7 @@ ACTS = [
     "/activity/resume",
     "/activity/cancel",
     "/activity/pause",
+    "/activity/attention",
     "/activity/retry",
     "/activity/webhooks/replay",
     "/fields/create",
@@ -156,6 +159,46 @@ class TestWhoMay:
         connected.sandbox.unsubscribe(connected.list_id, "ada@example.com")
         connected.work()
         assert connected.box(customer) is False
+
+    def test_who_did_what_is_told_in_the_log(
+        self, connected: Host, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "flask_mailchimp_optin")
+        key = connected.add("ada@example.com", wants_news=False)
+        connected.work()
+        vars(connected.app)["login_manager"] = object()  # as Flask-Login leaves its mark
+        admin = Admin(connected.app.test_client())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("flask_login.utils._get_user", lambda: SimpleNamespace(get_id=lambda: 7))
+            for path in ("/activity/sync", f"/erase/{key}", "/disconnect"):
+                admin.send(path, confirm="y", on_delete="leave")
+            admin.client.get(f"{ROOT}/export/{key}").close()
+            admin.client.get(f"{ROOT}/activity/attention.csv").close()
+            admin.open("/activity")
+        told = [r for r in caplog.records if r.message == "an administrator acted"]
+        assert [vars(one)["endpoint"].partition(".")[2] for one in told] == [
+            "sync_now",
+            "erase",
+            "disconnect",
+            "export",
+            "download",
+        ]
+        assert {(vars(one)["actor"], vars(one)["tenant"]) for one in told} == {("7", "")}
+
+    def test_who_was_not_let_in_is_told_in_the_log(
+        self, connected: Host, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "flask_mailchimp_optin")
+        client = connected.app.test_client()
+        client.post(f"{ROOT}/disconnect", data={"confirm": "y"})
+        connected.app.config["TEST_MAY"] = NOS["False"]
+        client.get(f"{ROOT}/activity")
+        client.post(f"{ROOT}/webhook/guessed", data={"type": "unsubscribe"})
+        assert [r.message for r in caplog.records] == [
+            "a form without a good token was refused",
+            "somebody was not let in",
+            "a webhook was refused",
+        ]
 
     @pytest.mark.parametrize("token", [{}, {"csrf_token": "forged"}], ids=["none", "forged"])
     @pytest.mark.parametrize("path", ACTS)

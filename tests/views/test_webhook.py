@@ -570,6 +570,9 @@ def test_the_answer_is_short_plain_text(door: Door) -> None:
     for answer in (door.post(door.form()), door.post(door.form(), signed=False)):
         assert answer.mimetype == "text/plain"
         assert len(answer.data) < 40
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 # The database
