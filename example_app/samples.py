@@ -34,7 +34,7 @@ def made_up_customers(count: int, seed: int) -> list[Customer]:
 
     :param seed: also the first number in their addresses, which keeps these apart.
     """
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # nosec B311  # made-up people, the same each time
     return [_customer(chance, seed + number) for number in range(1, count + 1)]
 
 
@@ -51,7 +51,7 @@ def _customer(chance: random.Random, number: int) -> Customer:
 
 def made_up_jobs(customers: list[Customer], today: date) -> list[Job]:
     """A job for every second customer, due in the next weeks."""
-    chance = random.Random(len(customers))
+    chance = random.Random(len(customers))  # nosec B311  # as above
     return [
         Job(
             title=WORK[number % len(WORK)],

@@ -339,7 +339,7 @@ def _trouble(services: Services, lease: Lease | Shards) -> Iterator[None]:
 
 def _pause(services: Services, lease: Lease | Shards, seconds: float) -> None:
     """Nobody speaks to this account for a while; the jitter keeps workers from coming back as one."""
-    until = services.now() + timedelta(seconds=seconds * random.uniform(0.5, 1.5))
+    until = services.now() + timedelta(seconds=seconds * random.uniform(0.5, 1.5))  # nosec B311  # jitter
     _write(services, lease, paused_until=until)
 
 

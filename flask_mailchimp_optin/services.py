@@ -82,7 +82,7 @@ class Transaction:
     def insert(self, statement: Any) -> int:
         """Insert one row; its id."""
         key = self.connection.execute(statement).inserted_primary_key
-        assert key is not None  # noqa: S101  # a single-row insert has one
+        assert key is not None  # noqa: S101  # nosec B101  # a single-row insert has one
         return int(key[0])
 
 
@@ -151,7 +151,7 @@ class Services:
                 if attempt == _TRIES or not _worth_another_try(error):
                     raise
                 logger.info("a transaction is tried again", extra={"attempt": attempt})
-                time.sleep(random.uniform(0.02, 0.1) * 2**attempt)
+                time.sleep(random.uniform(0.02, 0.1) * 2**attempt)  # nosec B311  # jitter, no secret
         raise AssertionError("unreachable")
 
     def client(self, connection: Row[Any]) -> Client:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # to start the demo's own processes
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -51,7 +51,7 @@ class Processes:
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a child whose output goes to a log file of its name."""
         with self._log(name).open("wb") as log:
-            self._children[name] = subprocess.Popen(  # noqa: S603  # our own commands
+            self._children[name] = subprocess.Popen(  # noqa: S603  # nosec B603  # our own commands
                 command,
                 env=environment,
                 stdin=subprocess.DEVNULL,

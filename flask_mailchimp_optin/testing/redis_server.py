@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
+import subprocess  # nosec B404  # to start a Redis server
 import sys
 import tempfile
 import time
@@ -80,7 +80,7 @@ def _free_port() -> int:
 
 def _start(program: Path, port: int, folder: str) -> subprocess.Popen[bytes]:
     settings = f"--port {port} --bind {_HOST} --appendonly no --daemonize no --save".split()
-    return subprocess.Popen(  # noqa: S603  # the program that we looked for
+    return subprocess.Popen(  # noqa: S603  # nosec B603  # the program that we looked for
         [program, *settings, ""],
         cwd=folder,
         stdin=subprocess.DEVNULL,

@@ -30,7 +30,8 @@ _SPACE_ZONE = re.compile(r" (\d\d:?\d\d)$")
 
 def subscriber_hash(address: str) -> str:
     """The id that Mailchimp gives an address: MD5 of its lower-case form."""
-    return hashlib.md5(address.lower().encode("utf-8", "surrogatepass")).hexdigest()
+    lower = address.lower().encode("utf-8", "surrogatepass")
+    return hashlib.md5(lower, usedforsecurity=False).hexdigest()
 
 
 def iso(moment: datetime) -> str:
