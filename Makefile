@@ -10,7 +10,7 @@ DOCS := $(VENV)/.installed-docs
 MUTANTS := $(VENV)/.installed-mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-browser soak model machine pictures messages lint format types mutants docs bench clean chaos
+.PHONY: help demo demo-check test test-browser soak model machine pictures messages lint format types mutants audit docs bench clean chaos
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -65,6 +65,18 @@ mutants: $(MUTANTS)  ## Change the consent rule in every small way: the tests mu
 	$(BIN)/mutmut run
 	$(BIN)/mutmut export-cicd-stats
 	@$(BIN)/python .ci/mutants.py
+
+# The tools stand apart from the tests: they bring a chardet, which requests would use there.
+audit: $(DEV)  ## Make sdist and wheel (dist/) and the list of what the wheel draws in (build/sbom.cdx.json); look for careless code and known holes
+	rm -rf dist build/wheel build/audit
+	bash .ci/build $(BIN)/python dist
+	$(BIN)/python -m venv --without-pip build/wheel
+	$(BIN)/python -m venv --without-pip build/audit
+	$(BIN)/python -m pip --python build/wheel install --quiet --disable-pip-version-check dist/*.whl
+	$(BIN)/python -m pip --python build/audit install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[audit]"
+	build/audit/bin/bandit -q -r flask_mailchimp_optin example_app
+	build/audit/bin/python .ci/sbom.py dist build/wheel build/sbom.cdx.json
+	build/audit/bin/python .ci/advisories.py build/wheel build/audit $(VENV)
 
 docs: $(DOCS)  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
