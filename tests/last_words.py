@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 #: A list's id at Mailchimp and an address in it.
@@ -42,6 +42,7 @@ class _Customer:
     said_at: Place | None = None  # where they were when they said so
     came_from: frozenset[Place] = frozenset()  # where they may be heard until somebody has looked
     before_raw: Words | None = None  # while a change past the listeners has not been found
+    before_no: dict[Place, Words] = field(default_factory=dict)  # that they took along from there
 
 
 class LastWords:
@@ -134,6 +135,7 @@ class LastWords:
         self._share(customer, yes, at, raw=raw)
         if not raw:
             customer.words, customer.before_raw = frozenset({(yes, at)}), None
+            customer.before_no.clear()
             return
         earlier = customer.before_raw
         before = customer.words if earlier is None else earlier
@@ -200,6 +202,7 @@ class LastWords:
         (word,), (no,) = words, said
         is_yes = word is not None and word[0] and (word[1] is None or word[1] <= told_at)
         if is_yes and no is not None and not no[0] and no[1] is not None and no[1] > told_at:
+            customer.before_no[place] = words
             customer.words = said
 
     def _arrive(self, key: int, place: Place | None) -> None:
@@ -230,9 +233,11 @@ class LastWords:
         self._told[place] = at
 
     def hidden(self, place: Place) -> None:
-        """Archived, bounced or deleted: a yes that nobody has read yet can't be read any more."""
+        """Archived, bounced or deleted: what nobody has read yet can't be read any more."""
         if any(word is not None and word[0] for word in self._mailchimp.get(place, ())):
             self._mailchimp[place] |= SILENT
+        for customer in self.customers.values():
+            customer.words |= customer.before_no.pop(place, frozenset())
 
     def moved(self, old: Place, new: Place, yes: bool | None, at: datetime) -> None:
         """A person gave their membership another address: of the old one, nothing is known now.
@@ -272,6 +277,7 @@ class LastWords:
         """Everything has landed, a sync has found everything: each box is the last word now."""
         for key, customer in self.customers.items():
             customer.before_raw, customer.came_from = None, frozenset()
+            customer.before_no.clear()
             possible = customer.words | (
                 self.words(customer.place) if customer.place is not None else frozenset()
             )
