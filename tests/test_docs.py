@@ -57,6 +57,34 @@ def test_the_table_shows_every_verb_and_every_act(load: Callable[[str], ModuleTy
     assert {outcome.verb for outcome in outcomes} == {None, *Verb}
 
 
+def test_every_line_of_the_log_is_explained() -> None:
+    text = (DOCS / "operators.rst").read_text(encoding="utf-8")
+    table = text.split("Fields; what it means\n")[1].split("A worker's other lines")[0]
+    explained: list[list[str]] = []
+    for row in table.splitlines()[1:-2]:
+        words, level = row[:56].strip(), row[57:66].strip()
+        if level:
+            explained.append([words, level])
+        else:
+            explained[-1][0] = f"{explained[-1][0]} {words}".strip()
+    written = set()
+    for file in (ROOT / "flask_mailchimp_optin").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and _is_logging(call.func):
+                (line,) = call.args
+                assert isinstance(line, ast.Constant), "constant, so that it can be found again"
+                level = call.func.attr  # type: ignore[attr-defined]
+                written.add((line.value, "error" if level == "exception" else level))
+    assert written == {(words, level) for words, level in explained}
+
+
+def _is_logging(function: ast.expr) -> bool:
+    levels = ("debug", "info", "warning", "error", "exception", "critical")
+    if not isinstance(function, ast.Attribute) or function.attr not in levels:
+        return False
+    return "logg" in ast.unparse(function.value)
+
+
 def test_every_configuration_key_is_explained(load: Callable[[str], ModuleType]) -> None:
     pytest.importorskip("sphinx")
     text = load("reference").configuration()
