@@ -38,13 +38,13 @@ MEMBER_FIELDS = (
 EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign")
 
 
-def check_key(text: str) -> str:
+def check_key(api_key: str) -> str:
     """The API key, trimmed, if it has the form of one; nothing is sent to find out.
 
     :raises RefusedInput: it hasn't; the message says what a key looks like.
     """
-    key = text.strip()
-    if not KEY_FORM.fullmatch(key):
+    api_key = api_key.strip()
+    if not KEY_FORM.fullmatch(api_key):
         raise RefusedInput(
             N_(
                 "This is not a Mailchimp API key. A key has 32 digits and letters a–f, a hyphen and the "
@@ -52,12 +52,12 @@ def check_key(text: str) -> str:
                 "Profile → Extras → API keys."
             )
         )
-    return key
+    return api_key
 
 
-def datacentre(key: str) -> str:
+def datacentre(api_key: str) -> str:
     """The data centre that a checked key names, such as ``us6``."""
-    return key.rpartition("-")[2]
+    return api_key.rpartition("-")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +160,14 @@ class Client:
 
     until: float | None = None
 
-    def __init__(self, key: str, *, api_url: str | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, api_key: str, *, api_url: str | None = None, timeout_s: float = 30.0
+    ) -> None:
         """
-        :param key: checked here again, so that no other text becomes a host name.
+        :param api_key: checked here again, so that no other text becomes a host name.
         :raises RefusedInput: the key has not the form of one.
         """
-        self._key = check_key(key)
+        self._key = check_key(api_key)
         self._library = Transport(self._key, api_url=api_url, timeout_s=timeout_s)
 
     def __enter__(self) -> Client:

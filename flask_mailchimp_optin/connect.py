@@ -29,6 +29,7 @@ from . import (
     site,
 )
 from .client import Account, Audience, Client, check_key, datacentre
+from .config import Config
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
@@ -39,26 +40,26 @@ from .vault import CannotDecrypt
 _LISTS_AT_ONCE = 10
 
 
-def connect(services: Services, tenant: str, key: str | None = None) -> Overview:
+def connect(services: Services, tenant: str, api_key: str | None = None) -> Overview:
     """Check a key with Mailchimp, keep it encrypted, and store the account's lists.
 
     The first list becomes the master list unless one is chosen already.
 
-    :param key: None: the one in the application's configuration.
+    :param api_key: None: the one in the application's configuration.
     :raises RefusedInput: the text is no key, the application's configuration has another one, or the
         tenant's connection belongs to another site; nothing was sent anywhere.
     :raises MailchimpError: Mailchimp refused it or could not be reached; nothing was changed.
     """
     config = services.config
-    key = check_key(_key_to_use(config.API_KEY, key))
+    api_key = check_key(_key_to_use(config, api_key))
     with suppress(NotConnected):
         of_tenant(services, tenant)  # a copy first says that it is one
-    with Client(key, api_url=config.API_URL, timeout_s=config.TIMEOUT_S) as client:
+    with Client(api_key, api_url=config.API_URL, timeout_s=config.TIMEOUT_S) as client:
         account, lists = client.account(), client.audiences()
 
     def work(tx: Transaction) -> None:
         before = overviews.find(tx, services, tenant)
-        connection_id = _save_key(tx, services, tenant, key, account)
+        connection_id = _save_key(tx, services, tenant, api_key, account)
         _store(tx, services, connection_id, lists)
         _choose_master(tx, services, connection_id, lists)
         after = overviews.find(tx, services, tenant)
@@ -74,17 +75,17 @@ def connect(services: Services, tenant: str, key: str | None = None) -> Overview
     return overviews.read(services, tenant)
 
 
-def _key_to_use(configured: str | None, typed: str | None) -> str:
-    if configured is None:
-        return typed or ""
-    if typed is not None and typed.strip() != configured:
+def _key_to_use(config: Config, api_key: str | None) -> str:
+    if config.API_KEY is None:
+        return api_key or ""
+    if api_key is not None and api_key.strip() != config.API_KEY:
         raise RefusedInput(
             N_(
                 "The key comes from the application’s configuration, MAILCHIMP_OPTIN_API_KEY. Change it "
                 "there, then connect without entering one."
             )
         )
-    return configured
+    return config.API_KEY
 
 
 def _other_master(before: Row[Any], after: Row[Any]) -> bool:
@@ -92,11 +93,13 @@ def _other_master(before: Row[Any], after: Row[Any]) -> bool:
     return chosen is not None and chosen != before.master_audience_id
 
 
-def _save_key(tx: Transaction, services: Services, tenant: str, key: str, account: Account) -> int:
+def _save_key(
+    tx: Transaction, services: Services, tenant: str, api_key: str, account: Account
+) -> int:
     table = services.tables.connection
     values = {
-        "sealed_key": services.vault.seal(key, f"api-key:{tenant}"),
-        "key_hint": f"…{key[28:32]}-{datacentre(key)}",
+        "sealed_key": services.vault.seal(api_key, f"api-key:{tenant}"),
+        "key_hint": f"…{api_key[28:32]}-{datacentre(api_key)}",
         "account_name": account.name[:255],
         "suspended": None,
         "paused_until": None,

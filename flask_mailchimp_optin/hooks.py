@@ -175,8 +175,8 @@ def signing_secrets(services: Services, audience: Row[Any]) -> list[str]:
     return services.vault.open(audience.sealed_secret, f"webhook:{audience.id}").split("\n")
 
 
-def _seal(services: Services, audience: Row[Any], secrets: list[str]) -> str:
-    return services.vault.seal("\n".join(secrets), f"webhook:{audience.id}")
+def _seal(services: Services, audience: Row[Any], secret: list[str]) -> str:
+    return services.vault.seal("\n".join(secret), f"webhook:{audience.id}")
 
 
 def remove(services: Services, client: Client, audience: Row[Any]) -> None:

@@ -156,8 +156,8 @@ class Services:
 
     def client(self, connection: Row[Any]) -> Client:
         """Mailchimp for this connection's key."""
-        key = self.vault.open(connection.sealed_key, f"api-key:{connection.tenant}")
-        return Client(key, api_url=self.config.API_URL, timeout_s=self.config.TIMEOUT_S)
+        api_key = self.vault.open(connection.sealed_key, f"api-key:{connection.tenant}")
+        return Client(api_key, api_url=self.config.API_URL, timeout_s=self.config.TIMEOUT_S)
 
     def connection(self, tx: Transaction, connection_id: int) -> Row[Any] | None:
         """A connection's row."""

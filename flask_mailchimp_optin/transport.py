@@ -37,8 +37,8 @@ class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
     logs bodies; all its requests pass through ``_make_request``.
     """
 
-    def __init__(self, key: str, *, api_url: str | None, timeout_s: float) -> None:
-        super().__init__(mc_api=key, mc_user="flask-mailchimp-optin")
+    def __init__(self, api_key: str, *, api_url: str | None, timeout_s: float) -> None:
+        super().__init__(mc_api=api_key, mc_user="flask-mailchimp-optin")
         if api_url is not None:
             self.base_url = api_url
         self._timeout_s = timeout_s

@@ -40,10 +40,10 @@ def settings() -> Answer:
 
 def _connect(overview: Overview) -> Answer:
     form = ConnectForm()
-    key = request.form.get("api_key")
-    if (key is None and overview.configured) or form.validate():
+    api_key = request.form.get("api_key")
+    if (api_key is None and overview.configured) or form.validate():
         try:
-            after = connect.connect(*here(), key)
+            after = connect.connect(*here(), api_key)
             if overview.connected:
                 flash(*_replaced(overview, after))
             return redirect(url_for(".settings", connected="yes"), 303)

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from rq import Callback, Queue
+from rq.registry import FailedJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 from tests.faults.processes import Parts, until
+from tests.house import Customer, db
 
 
 def subscribed(parts: Parts, *addresses: str) -> bool:
@@ -37,8 +40,6 @@ def test_a_ring_with_an_idle_worker_reaches_the_box_at_once(parts: Parts) -> Non
 
 
 def _many(parts: Parts, number: int = 40) -> list[str]:
-    from tests.house import Customer, db
-
     addresses = [f"c{n}@example.com" for n in range(number)]
     with parts.host.app.app_context():
         db.session.add_all(Customer(mail=a, wants_news=True) for a in addresses)
@@ -136,6 +137,20 @@ def test_planted_jobs_run_nothing_and_tell_nobody(
         with pytest.raises(TimeoutError):
             listener.accept()
     assert not mark.exists()
+
+
+def test_a_job_that_fails_names_nobody_in_redis_and_in_the_log(parts: Parts) -> None:
+    parts.host.add("ada@example.com", wants_news=True)
+    parts.host.work()
+    parts.worker()
+    with parts.host.app.app_context(), db.engine.begin() as connection:
+        one = "CREATE UNIQUE INDEX only_one ON mailchimp_optin_customer (connection_id)"
+        connection.execute(sa.text(one))
+    parts.host.add("canary@example.com", given_name="Canary", wants_news=True)
+    failed = FailedJobRegistry(parts.queue, connection=parts.redis, serializer=JSONSerializer)
+    until(lambda: failed.count)
+    assert "INSERT INTO mailchimp_optin_customer" in parts.log()
+    assert "anary" not in parts.log() + parts.in_redis()
 
 
 def test_a_plain_rq_worker_serves_too(parts: Parts) -> None:
