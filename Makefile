@@ -67,7 +67,7 @@ mutants: $(MUTANTS)  ## Change the consent rule in every small way: the tests mu
 	@$(BIN)/python .ci/mutants.py
 
 # The tools stand apart from the tests: they bring a chardet, which requests would use there.
-audit: $(DEV)  ## Make sdist and wheel (dist/) and the list of what the wheel draws in (build/sbom.cdx.json); look for careless code and known holes
+audit: $(DEV)  ## Make sdist and wheel (dist/) and the list of what the wheel draws in (build/sbom.cdx.json); look for careless code and known holes; try bytes that nobody would send (RUNS=)
 	rm -rf dist build/wheel build/audit
 	bash .ci/build $(BIN)/python dist
 	$(BIN)/python -m venv --without-pip build/wheel
@@ -77,6 +77,7 @@ audit: $(DEV)  ## Make sdist and wheel (dist/) and the list of what the wheel dr
 	build/audit/bin/bandit -q -r flask_mailchimp_optin example_app
 	build/audit/bin/python .ci/sbom.py dist build/wheel build/sbom.cdx.json
 	build/audit/bin/python .ci/advisories.py build/wheel build/audit $(VENV)
+	build/audit/bin/python .ci/fuzz.py $(or $(RUNS),1000000)
 
 docs: $(DOCS)  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -81,7 +81,12 @@ setup(
         # Apart from "dev": what it draws in is more than all the other tools', for one make target.
         "mutants": ["mutmut>=3.8"],
         # For `make audit`, which has an environment of its own.
-        "audit": ["bandit>=1.9", "cyclonedx-bom>=7", "pip-audit>=2.9"],
+        "audit": [
+            "bandit>=1.9",
+            "cyclonedx-bom>=7",
+            "pip-audit>=2.9",
+            "atheris>=3; python_version < '3.14'",  # not made for newer ones yet
+        ],
         "docs": ["Sphinx>=7.3", "pallets-sphinx-themes>=2.1"],
     },
     classifiers=[
