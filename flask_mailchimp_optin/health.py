@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq import Worker
 from sqlalchemy import Row, inspect, select
 
@@ -230,7 +230,20 @@ def _queue(state: State) -> list[Check]:
     try:
         workers = Worker.all(queue=jobs.queue(state.config.QUEUE, state.redis))
         waiting = jobs.queue(state.config.QUEUE, state.redis).count
-    except (RedisError, OSError):
+    except Exception as error:  # whatever others wrote there is no fault of the page's
+        away = isinstance(error, (RedisError, OSError)) and not isinstance(error, ResponseError)
+        if not away:
+            return [
+                Check(
+                    code="redis",
+                    level=ERROR,
+                    text=N_("What Redis holds of the workers can't be read."),
+                    hint=N_(
+                        "Look who else writes to the database that MAILCHIMP_OPTIN_REDIS_URL names, and "
+                        "give us one of our own. Nothing is lost meanwhile."
+                    ),
+                )
+            ]
         return [
             Check(
                 code="redis",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from rq import Callback, Queue
 from rq.registry import FailedJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
+from flask_mailchimp_optin import jobs
 from tests.faults.processes import Parts, until
 from tests.house import Customer, db
 
@@ -137,6 +139,44 @@ def test_planted_jobs_run_nothing_and_tell_nobody(
         with pytest.raises(TimeoutError):
             listener.accept()
     assert not mark.exists()
+
+
+EVIL = b"\xff\x00<script>alert(1)</script>{{7*7}}'; DROP TABLE customer; --"
+
+
+@pytest.mark.parametrize("kind", ["texts", "other types"])
+def test_whatever_is_written_into_redis_is_not_shown_and_breaks_nothing(
+    parts: Parts, kind: str
+) -> None:
+    redis, queue = parts.redis, parts.queue
+    worker = f"rq:worker:{queue}:evil"
+    if kind == "texts":
+        redis.sadd("rq:workers", worker, f"{queue}:none", EVIL + queue.encode())
+        redis.sadd(f"rq:workers:{queue}", worker, f"{queue}:none", EVIL + queue.encode())
+        fields = ("birth", "last_heartbeat", "queues", "state", "current_job", "pid", "version")
+        redis.hset(worker, mapping=dict.fromkeys(fields, EVIL))
+        redis.rpush(f"rq:queue:{queue}", EVIL, worker)
+        redis.set(jobs.flag(queue), EVIL, ex=1)
+    else:
+        redis.set(f"rq:workers:{queue}", EVIL)
+        redis.set(f"rq:queue:{queue}", EVIL)
+        redis.delete(jobs.flag(queue))
+        redis.lpush(jobs.flag(queue), EVIL)
+    try:
+        client = parts.host.app.test_client()
+        for path in ("/", "/activity", "/activity/progress"):
+            answer = client.get(f"/integrations/mailchimp{path}")
+            assert answer.status_code == 200
+            assert "alert(1)" not in answer.text
+            assert "49" not in re.findall(r"Workers that run: [^.]*", answer.text)
+        doctor = parts.host.app.test_cli_runner().invoke(args=["mailchimp", "doctor", "--json"])
+        assert doctor.exit_code in (0, 1)
+        assert "alert(1)" not in doctor.output
+        parts.host.add("ada@example.com", wants_news=True)
+        parts.host.work()
+        assert subscribed(parts, "ada@example.com")
+    finally:
+        redis.srem("rq:workers", worker, f"{queue}:none", EVIL + queue.encode())
 
 
 def test_a_job_that_fails_names_nobody_in_redis_and_in_the_log(parts: Parts) -> None:
