@@ -76,9 +76,13 @@ class Config:
         0.04,
     )
     KEEP_DAYS: int = _key(
-        "After so many days, webhooks that were worked off and syncs that ended are deleted; 0: "
-        "never. The ledger is always kept.",
+        "After so many days, webhooks that were worked off and syncs that ended are deleted; 0: never.",
         90,
+    )
+    KEEP_DECISIONS_DAYS: int = _key(
+        "After so many days (30 or more), a decision is deleted from the ledger if a later one of the "
+        "same customer replaced it, or if the customer is gone; 0: never.",
+        0,
     )
 
     @classmethod
@@ -141,6 +145,8 @@ def _check_values(config: Config) -> None:
         raise ConfigError(f"{PREFIX}REDIS_TIMEOUT_S must be above 0 and at most 5 seconds.")
     if config.KEEP_DAYS < 0:
         raise ConfigError(f"{PREFIX}KEEP_DAYS must be 0 (for ever) or more days.")
+    if config.KEEP_DECISIONS_DAYS and config.KEEP_DECISIONS_DAYS < 30:
+        raise ConfigError(f"{PREFIX}KEEP_DECISIONS_DAYS must be 0 (for ever), or 30 days or more.")
     if config.EVIDENCE_IP not in ("off", "truncated", "full"):
         raise ConfigError(f"{PREFIX}EVIDENCE_IP must be off, truncated or full.")
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", config.URL_PREFIX):

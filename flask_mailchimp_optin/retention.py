@@ -1,10 +1,11 @@
-"""What is old goes: changes of nobody, rings that were worked off, syncs that ended."""
+"""What is old goes: changes of nobody, rings that were worked off, syncs that ended, old decisions."""
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, func, select
 
 from . import outbox
 from .models import utc
@@ -18,6 +19,7 @@ def tidy(services: Services) -> None:
     while services.transact(lambda tx: outbox.take_of_nobody(tx, services)):
         pass
     _prune(services)
+    _prune_ledger(services)
 
 
 def _prune(services: Services) -> None:
@@ -38,5 +40,37 @@ def _prune(services: Services) -> None:
             rows = tx.rows(oldest.order_by(table.c.id).limit(_PRUNED))
             ids = [row.id for row in rows if row.is_over and utc(row.since) < before]
             tx.execute(delete(table).where(table.c.id.in_(ids)))
+
+    services.transact(work)
+
+
+def _prune_ledger(services: Services) -> None:
+    """Old decisions that prove nothing any more, among some that chance chooses.
+
+    A customer's last one stays as long as they do, so most old ones do: who began with the oldest each
+    time would never get further.
+    """
+    keep = services.config.KEEP_DECISIONS_DAYS
+    if not keep:
+        return
+    before = services.now() - timedelta(days=keep)
+    table = services.tables.decision
+    later = table.alias()
+    replaced = exists().where(
+        later.c.tenant == table.c.tenant,
+        later.c.customer_key == table.c.customer_key,
+        later.c.id > table.c.id,
+    )
+
+    def work(tx: Transaction) -> None:
+        first = tx.value(select(func.min(table.c.id))) or 0
+        last = tx.value(select(func.max(table.c.id))) or 0
+        start = random.randint(first, max(first, last - _PRUNED))  # nosec B311  # no secret
+        some = select(table, replaced.label("replaced")).where(table.c.id >= start)
+        rows = tx.rows(some.order_by(table.c.id).limit(_PRUNED))
+        old = [row for row in rows if utc(row.recorded_at) < before]
+        there = services.mapping.snapshots(tx.session, [row.customer_key for row in old])
+        ids = [row.id for row in old if row.replaced or row.customer_key not in there]
+        tx.execute(delete(table).where(table.c.id.in_(ids)))
 
     services.transact(work)

@@ -75,6 +75,7 @@ def test_without_encryption_keys_the_message_says_how_to_make_one(keys: object) 
         pytest.param("EVIDENCE_IP", "truncate", "off, truncated or full", id="near-miss"),
         pytest.param("EVIDENCE_IP", None, "a text", id="evidence-none"),
         pytest.param("KEEP_DAYS", -1, "0 (for ever) or more", id="keeps-less-than-nothing"),
+        pytest.param("KEEP_DECISIONS_DAYS", 29, "30 days or more", id="forgets-at-once"),
         pytest.param("REDIS_TIMEOUT_S", 0, "above 0", id="redis-no-time"),
         pytest.param("REDIS_TIMEOUT_S", 6, "at most 5", id="redis-patient"),
         pytest.param("URL_PREFIX", "integrations", "URL_PREFIX", id="prefix-without-slash"),
