@@ -200,15 +200,19 @@ class TestWhoMay:
             "a webhook was refused",
         ]
 
-    @pytest.mark.parametrize("token", [{}, {"csrf_token": "forged"}], ids=["none", "forged"])
+    @pytest.mark.parametrize("token", ["none", "forged", "of another session"])
     @pytest.mark.parametrize("path", ACTS)
     def test_acts_without_a_good_token_do_nothing(
-        self, connected: Host, path: str, token: dict[str, str]
+        self, connected: Host, path: str, token: str
     ) -> None:
+        other = Admin(connected.app.test_client())
+        other.open()
+        given = {"none": None, "forged": "forged", "of another session": other.token()}[token]
         before = everything(connected)
         client = connected.app.test_client()
         client.get(f"{ROOT}/")
-        data = {"confirm": "y", "all": "yes", "on_delete": "leave"} | token
+        data = {"confirm": "y", "all": "yes", "on_delete": "leave"}
+        data |= {} if given is None else {"csrf_token": given}
         answer = client.post(ROOT + path, data=data)
         assert answer.status_code == 400
         assert "Nothing was changed" in answer.get_data(as_text=True)
