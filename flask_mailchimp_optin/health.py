@@ -231,29 +231,7 @@ def _queue(state: State) -> list[Check]:
         workers = Worker.all(queue=jobs.queue(state.config.QUEUE, state.redis))
         waiting = jobs.queue(state.config.QUEUE, state.redis).count
     except Exception as error:  # whatever others wrote there is no fault of the page's
-        away = isinstance(error, (RedisError, OSError)) and not isinstance(error, ResponseError)
-        if not away:
-            return [
-                Check(
-                    code="redis",
-                    level=ERROR,
-                    text=N_("What Redis holds of the workers can't be read."),
-                    hint=N_(
-                        "Look who else writes to the database that MAILCHIMP_OPTIN_REDIS_URL names, and "
-                        "give us one of our own. Nothing is lost meanwhile."
-                    ),
-                )
-            ]
-        return [
-            Check(
-                code="redis",
-                level=ERROR,
-                text=N_("Redis can't be reached."),
-                hint=N_(
-                    "Start Redis, or mend MAILCHIMP_OPTIN_REDIS_URL. Nothing is lost meanwhile."
-                ),
-            )
-        ]
+        return [_no_redis(error)]
     redis = Check(code="redis", level=OK, text=N_("Redis answers."))
     if not workers:
         return [
@@ -267,6 +245,18 @@ def _queue(state: State) -> list[Check]:
         ]
     text = Text("Workers that run: %(n)s. Jobs that wait: %(jobs)s.", n=len(workers), jobs=waiting)
     return [redis, Check(code="worker", level=OK, text=text)]
+
+
+def _no_redis(error: Exception) -> Check:
+    text = N_("What Redis holds of the workers can't be read.")
+    hint = N_(
+        "Look who else writes to the database that MAILCHIMP_OPTIN_REDIS_URL names, and give us one of "
+        "our own. Nothing is lost meanwhile."
+    )
+    if isinstance(error, (RedisError, OSError)) and not isinstance(error, ResponseError):
+        text = N_("Redis can't be reached.")
+        hint = N_("Start Redis, or mend MAILCHIMP_OPTIN_REDIS_URL. Nothing is lost meanwhile.")
+    return Check(code="redis", level=ERROR, text=text, hint=hint)
 
 
 def _stopped(services: Services, tenant: str) -> list[Check]:
