@@ -36,6 +36,7 @@ class Parts:
     def __init__(self, host: Host, folder: Path, redis_url: str, queue: str) -> None:
         self.host, self.queue = host, queue
         self.redis = redis.Redis.from_url(redis_url)
+        self._others = set(self.redis.scan_iter())
         self.environment = {
             **os.environ,
             "TEST_FOLDER": str(folder),
@@ -86,8 +87,9 @@ class Parts:
         return Path(self._log.name).read_text(errors="replace")
 
     def in_redis(self) -> str:
-        """All that Redis holds, keys and values, as far as it is text."""
-        held = [key + b" " + (self.redis.dump(key) or b"") for key in self.redis.scan_iter()]
+        """All that was put into Redis since, keys and values, as far as it is text."""
+        keys = set(self.redis.scan_iter()) - self._others
+        held = [key + b" " + (self.redis.dump(key) or b"") for key in keys]
         return b"\n".join(held).decode(errors="replace")
 
     def stop(self) -> None:
