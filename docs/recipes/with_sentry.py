@@ -15,7 +15,7 @@ def not_to_mailchimp(breadcrumb, hint):
 
 SENTRY = {
     "integrations": [FlaskIntegration()],
-    "include_local_variables": False,  # they hold whoever is just worked on, and the key
+    "include_local_variables": False,  # they hold whoever is just worked on
     "max_request_body_size": "never",  # so do forms
     "before_breadcrumb": not_to_mailchimp,
 }
