@@ -11,6 +11,11 @@ from flask_mailchimp_optin.testing.sandbox import MailchimpSandbox
 from tests.contract.openapi import Description
 
 
+@pytest.fixture
+def _nobody_is_named_in_a_log() -> None:
+    """Instead of the one for all tests: here others than we ask."""
+
+
 @pytest.fixture(scope="session")
 def description() -> Description:
     path = os.environ.get("MAILCHIMP_OPENAPI")

@@ -17,6 +17,11 @@ ALL_EVENTS = dict.fromkeys(
 )
 
 
+@pytest.fixture
+def _nobody_is_named_in_a_log() -> None:
+    """Instead of the one for all tests: here others than we ask."""
+
+
 class Clock:
     """A time that moves only when a test says so."""
 
