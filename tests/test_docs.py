@@ -78,6 +78,16 @@ def test_every_line_of_the_log_is_explained() -> None:
     assert written == {(words, level) for words, level in explained}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_test_that_a_page_names_is_there(name: str) -> None:
+    text = " ".join((DOCS / name).read_text(encoding="utf-8").split())
+    for path in re.findall(r"``((?:tests|\.ci|docs|example_app)/[\w./-]+)``", text):
+        assert (ROOT / path).exists(), path
+    written = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py"))
+    for test in re.findall(r"``(test_\w+|Test\w+)``", text):
+        assert re.search(rf"(def|class) {test}\b", written), test
+
+
 def _is_logging(function: ast.expr) -> bool:
     levels = ("debug", "info", "warning", "error", "exception", "critical")
     if not isinstance(function, ast.Attribute) or function.attr not in levels:
