@@ -19,8 +19,6 @@ from . import (
     contacts,
     fields,
     hooks,
-    inbound,
-    outbox,
     overviews,
     reconcile,
     runs,
@@ -326,21 +324,17 @@ def _to_leave(
 ) -> int | None:
     """The list that customers are in until all has been heard that was said there; None for none.
 
-    A list that nobody's yes was told to may have been chosen by mistake: it has nothing to say. But once
-    there was a sync, those whom nobody has looked at yet may have signed up there themselves.
+    Before the first sync is done, a list that nobody's yes was told to may have been chosen by mistake:
+    it has nothing to say. Later, people may have signed up there themselves, unheard so far.
     """
     here: int | None = connection.left_audience_id or connection.master_audience_id
     if here in (None, master):
         return None
-    contact = services.tables.contact
-    members = or_(contacts.is_told(contact), contact.c.look.is_(True))
-    query = select(contact.c.id).where(contact.c.audience_id == here, members).limit(1)
-    if tx.value(query) is not None:
+    if connection.synced_at is not None:
         return here
-    unseen = outbox.waits(tx, services, connection.tenant) or inbound.waiting_rings(
-        tx, services, connection.id
-    )
-    return here if connection.synced_at is not None and unseen else None
+    contact = services.tables.contact
+    told = contact.c.audience_id == here, contacts.is_told(contact)
+    return here if tx.value(select(contact.c.id).where(*told).limit(1)) is not None else None
 
 
 def _hold_back(tx: Transaction, services: Services, connection_id: int) -> None:

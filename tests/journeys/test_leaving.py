@@ -126,7 +126,9 @@ def test_whoever_was_never_told_to_the_old_list_does_not_get_there(
     assert connected.status("late@example.com") is None
 
 
-@pytest.mark.parametrize("seen", ["nobody has looked", "looked at", "rung for", "paused"])
+@pytest.mark.parametrize(
+    "seen", ["nobody has looked", "looked at", "rung for", "paused", "unheard"]
+)
 def test_who_signed_up_in_the_old_list_themselves_leaves_it_with_a_later_no(
     connected: Host, other: str, seen: str
 ) -> None:
@@ -134,6 +136,7 @@ def test_who_signed_up_in_the_old_list_themselves_leaves_it_with_a_later_no(
     ada = connected.add(ADA, wants_news=True)
     if seen != "nobody has looked":
         connected.work()
+    connected.sandbox.drop_rings(seen == "unheard")
     connected.sandbox.subscribe(connected.list_id, ADA)
     if seen == "rung for":
         connected.work()
