@@ -163,12 +163,15 @@ def _check_values(config: Config) -> None:
         _check_url(name, getattr(config, name))
 
 
-def is_near(host: str) -> bool:
-    """Whether a name or IP address is of this machine or of a private network."""
+def in_the_clear(url: str) -> bool:
+    """Whether it can be read on the way: HTTP, beyond this machine and private networks."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     try:
-        return not ipaddress.ip_address(host).is_global
+        is_near = not ipaddress.ip_address(host).is_global
     except ValueError:
-        return "." not in host or host.endswith(".localhost")
+        is_near = "." not in host or host.endswith(".localhost")
+    return parts.scheme == "http" and not is_near
 
 
 def _check_redis_url(url: str) -> None:
@@ -197,7 +200,7 @@ def _check_url(name: str, url: str | None) -> None:
     good = good and url.isprintable() and " " not in url  # urlsplit drops line ends silently
     if not good or parts.query or parts.fragment:
         raise ConfigError(f"{PREFIX}{name} must be a plain http(s) address without a password.")
-    if name == "API_URL" and parts.scheme == "http" and not is_near(parts.hostname or ""):
+    if name == "API_URL" and in_the_clear(url):
         raise ConfigError(
             f"{PREFIX}API_URL must begin with https://, or the API key could be read on the way. Plain "
             "http:// is for this machine and private networks."

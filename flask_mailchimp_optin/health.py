@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError, ResponseError
 from rq import Worker
 from sqlalchemy import Row, inspect, select
 
 from . import attention, jobs, overviews, reconcile, runs, site
-from .config import is_near
+from .config import in_the_clear
 from .models import PREFIX
 from .overviews import Overview
 from .services import Services, Transaction
@@ -169,8 +168,7 @@ def _public_url(state: State) -> Check:
                 "Set it to this site's public address, so that Mailchimp's webhook can reach it."
             ),
         )
-    parts = urlsplit(state.config.PUBLIC_URL)
-    if parts.scheme == "http" and not is_near(parts.hostname or ""):
+    if in_the_clear(state.config.PUBLIC_URL):
         return Check(
             code="public_url",
             level=WARNING,

@@ -69,7 +69,9 @@ def _prune_ledger(services: Services) -> None:
         some = select(table, replaced.label("replaced")).where(table.c.id >= start)
         rows = tx.rows(some.order_by(table.c.id).limit(_PRUNED))
         old = [row for row in rows if utc(row.recorded_at) < before]
-        there = services.mapping.snapshots(tx.session, [row.customer_key for row in old])
+        there = services.mapping.snapshots(
+            tx.session, [row.customer_key for row in old if not row.replaced]
+        )
         ids = [row.id for row in old if row.replaced or row.customer_key not in there]
         tx.execute(delete(table).where(table.c.id.in_(ids)))
 
