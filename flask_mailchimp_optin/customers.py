@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, select
 
 from . import contacts, erasures, inbound, memory, outbox
 from .consent import latest
@@ -80,44 +80,56 @@ def observe(
 
 def as_they_were(
     tx: Transaction, services: Services, house: House, customers: Mapping[str, Snapshot]
-) -> set[str]:
-    """Those of whom a walk finds nothing new; when they were seen, is remembered.
+) -> tuple[set[str], list[int]]:
+    """Those of whom a walk finds nothing new; and the ids of our records of all.
 
-    That is nearly everybody, every day: what :func:`observe` would look at is compared at once.
+    That is nearly everybody, every day: what :func:`observe` would look at is compared at once, and
+    nothing is written.
     """
     table, contact = services.tables.customer, services.tables.contact
     theirs = and_(
         contact.c.audience_id == table.c.audience_id, contact.c.address == table.c.address
     )
-    query = select(
-        *(column for column in table.columns if column.name != "seen_at"),
-        *(contact.c[name] for name in ("wanted", "profile", "orphan")),
-    ).select_from(table.outerjoin(contact, theirs))
-    ids, same = [], set()
+    names = ("id", "customer_key", "connection_id", *_RECORD, *_UNSURE)
+    columns = [*(table.c[name] for name in names), *(contact.c[name] for name in _CONTACT)]
+    query = select(*columns).select_from(table.outerjoin(contact, theirs))
+    ids: list[int] = []
+    same: set[str] = set()
     for chunk in contacts.chunks(list(customers)):
         for row in tx.rows(query.where(table.c.customer_key.in_(chunk))):
-            if _is_same(house, row, customers[row.customer_key]):
-                ids.append(row.id)
-                same.add(row.customer_key)
-    for chunk in contacts.chunks(ids):
-        still = update(table).where(table.c.id.in_(chunk))
-        tx.execute(still.values(seen_at=services.now()))
-    return same
+            id_, key, connection_id, *said = tuple(row)
+            if connection_id == house.connection_id:
+                ids.append(id_)
+                if _is_same(house, customers[key], *said):
+                    same.add(key)
+    return same, ids
 
 
-def _is_same(house: House, row: Row[Any], snapshot: Snapshot) -> bool:
-    """Whether our record and the contact, in one row, say what the customer's row says."""
-    audience_id, problem = house.audience(snapshot)
-    unsure = row.problem or row.erased_at or row.leaves_at or row.orphan
-    if unsure or snapshot.problem or problem:
-        return False
-    where = house.connection_id, audience_id, snapshot.list_id is not None, snapshot.address
-    wanted = row.opt_in if counts(row.opt_in, row.decided_at, row.erased_at) else None
+#: What a record and its contact say, in the order of :func:`_is_same`'s parameters.
+_RECORD = ("audience_id", "own_list", "address", "opt_in", "decided_at")
+_UNSURE = ("problem", "erased_at", "leaves_at")
+_CONTACT = ("wanted", "profile", "orphan")
+
+
+def _is_same(
+    house: House,
+    snapshot: Snapshot,
+    audience_id: int | None,
+    own_list: bool,
+    address: str | None,
+    opt_in: bool | None,
+    decided_at: datetime | None,
+    *rest: Any,
+) -> bool:
+    """Whether our record and the contact say what the customer's row says."""
+    *unsure, wanted, profile, orphan = rest
+    named, problem = house.audience(snapshot)
     return bool(
-        where == (row.connection_id, row.audience_id, row.own_list, row.address)
-        and (snapshot.opt_in is None or snapshot.opt_in is row.opt_in)
-        and row.wanted is wanted
-        and (not wanted or row.profile == snapshot.profile)
+        (audience_id, own_list, address) == (named, snapshot.list_id is not None, snapshot.address)
+        and not (snapshot.problem or problem or orphan or any(unsure))
+        and (snapshot.opt_in is None or snapshot.opt_in is opt_in)
+        and wanted is (opt_in if counts(opt_in, decided_at, None) else None)
+        and (not wanted or profile == snapshot.profile)
     )
 
 
@@ -147,7 +159,6 @@ class _Look:
         self.profiles: dict[tuple[int, str], str] = {}
         self._fresh: list[dict[str, Any]] = []
         self._changed: list[dict[str, Any]] = []
-        self._same: list[int] = []
         self._settled: dict[tuple[int, str], bool | None] = {}
 
     def goes(self, record: Row[Any] | None, at: datetime) -> None:
@@ -183,7 +194,6 @@ class _Look:
         values["erased_at"] = self._held_back(values, what.at)
         values |= self._stays(record, values)
         if record is not None and not _differs(record, values):
-            self._same.append(record.id)
             if not what.decisions:
                 self._still(values, snapshot)
                 return
@@ -281,9 +291,6 @@ class _Look:
         table = self.services.tables.customer
         self.tx.execute(insert(table), self._fresh)
         self.tx.update_each(table, self._changed)
-        for chunk in contacts.chunks(self._same):
-            still_there = update(table).where(table.c.id.in_(chunk))
-            self.tx.execute(still_there.values(seen_at=self.services.now()))
 
 
 def _nos(

@@ -218,7 +218,7 @@ def _customer() -> list[Any]:
         Column("erased_at", Time),  # see erasures.py: this yes is held back
         Column("leaves_at", Time),  # since when another list waits for what was said in this one
         Column("problem", Text),  # an impossible address or list, in plain words
-        Column("seen_at", Time, nullable=False),
+        Column("seen_at", Time, nullable=False),  # when the row was last found to say something new
         _fk("customer", "connection_id", "connection"),
         UniqueConstraint("customer_key", name=f"uq_{PREFIX}customer_key"),
         Index(f"ix_{PREFIX}customer_address", "audience_id", "address"),

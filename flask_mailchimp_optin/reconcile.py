@@ -13,17 +13,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, select, update
 
-from . import contacts, foresee, outbox, reading, runs, signals
+from . import foresee, reading, runs, signals, walk
 from .client import Client
-from .customers import Seen, as_they_were, observe
 from .lease import Lease
-from .models import utc
 from .services import Services, Transaction
-from .wants import ALL, NOTHING, house_of
-
-_CHUNK = 1000
 
 
 def scheduled_day(daily_at: str, zone: str, now: datetime) -> str:
@@ -111,7 +106,7 @@ def step(
             return reading.read(services, lease, connection, run, client, goes_on)
         return _leave(services, lease, connection, run)
     if run.phase == "customers":
-        while _walk(services, lease, connection, run.id) and goes_on():
+        while walk.step(services, lease, connection, run.id) and goes_on():
             pass
         return True
     if run.phase == "members":
@@ -136,65 +131,6 @@ def _leave(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]
         return True
 
     return services.transact(work)
-
-
-# 1. The customers, as the host's rows say now
-
-
-def _walk(services: Services, lease: Lease, connection: Row[Any], run_id: int) -> bool:
-    """Look at the next customers; whether there are more."""
-
-    def work(tx: Transaction) -> bool:
-        lease.hold(tx, services)
-        run = runs.current(tx, services, connection.id)
-        if run is None or run.id != run_id:
-            return False  # cancelled meanwhile
-        total, begun = run.customers, {}
-        after = json.loads(run.cursor or "{}").get("after")
-        if after is None:
-            total, begun = _count_customers(tx, services), {"phase_at": services.now()}
-        page = services.mapping.page(tx.session, after, _CHUNK)
-        mine = {s.key: s for s in page if s.tenant == connection.tenant}
-        house = house_of(tx, services, connection)
-        # Of the others their own outbox row will speak.
-        changed = outbox.changed(tx, services, mine)
-        mine = {key: customer for key, customer in mine.items() if key not in changed}
-        same = as_they_were(tx, services, house, mine)
-        seen = {key: Seen(at=utc(run.started_at)) for key in mine if key not in same}
-        # What a sync finds is counted before it is sent; a bulk write's walk sends at once.
-        release = ALL if run.kind == "walk" else NOTHING
-        observe(tx, services, house, seen, customers=mine, release=release)
-        done = run.customers_done + len(page)
-        if len(page) == _CHUNK:
-            counts = {"customers": total, "customers_done": done}
-            runs.advance(tx, services, run, {"after": page[-1].key}, **counts, **begun)
-            return True
-        _drop_missing(tx, services, connection, utc(run.started_at))
-        runs.next_phase(tx, services, run, customers=done, customers_done=done)
-        return False
-
-    return services.transact(work)
-
-
-def _count_customers(tx: Transaction, services: Services) -> int:
-    count = select(func.count()).select_from(services.mapping.model)
-    return int(tx.session.execute(count).scalar() or 0)
-
-
-def _drop_missing(
-    tx: Transaction, services: Services, connection: Row[Any], started_at: datetime
-) -> None:
-    """Customers deleted past the listeners: an outbox row each, so that they are looked at."""
-    table = services.tables.customer
-    # Every customer that exists was seen by this walk, or has an outbox row of their own.
-    old = select(table.c.customer_key).where(
-        table.c.connection_id == connection.id, table.c.seen_at < started_at
-    )
-    keys = [row.customer_key for row in tx.rows(old)]
-    for chunk in contacts.chunks(keys):
-        there = services.mapping.snapshots(tx.session, chunk)
-        gone = [key for key in chunk if key not in there]
-        outbox.look_at(tx, services, connection.tenant, gone)
 
 
 # 4. Sent

@@ -226,6 +226,46 @@ def test_a_row_deleted_by_raw_sql_is_found_by_the_daily_sync(quiet: Host) -> Non
     assert quiet.status("yes@example.com") == "unsubscribed"
 
 
+def test_whoever_raw_sql_deleted_among_many_is_found(quiet: Host) -> None:
+    with quiet.app.app_context():
+        db.session.add_all(
+            Customer(mail=f"m{n:04}@example.com", wants_news=True) for n in range(2_300)
+        )
+        db.session.add(
+            Customer(mail="nobody", wants_news=None)
+        )  # in our records without an address
+        db.session.commit()
+    quiet.work()
+    gone = ["4", "1500", "2304"]  # m0000, m1496 and nobody
+    with quiet.app.app_context():
+        db.session.execute(sa.text(f"DELETE FROM customer WHERE id IN ({', '.join(gone)})"))
+        db.session.commit()
+    quiet.clock.turn(days=2)
+    quiet.work()
+    members = quiet.sandbox.members(quiet.list_id)
+    left = {address for address, member in members.items() if member["status"] == "unsubscribed"}
+    assert left == {"m0000@example.com", "m1496@example.com"}
+    assert not {row.customer_key for row in quiet.rows("customer")} & set(gone)
+
+
+def test_a_walk_that_finds_nothing_new_writes_to_no_customer(quiet: Host) -> None:
+    quiet.clock.turn(days=2)
+    written: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            written.append(statement.split("mailchimp_optin_")[1].split()[0])
+
+    with quiet.app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    quiet.work()
+    sa.event.remove(engine, "before_cursor_execute", note)
+    assert quiet.rows("sync_run")[-1].kind == "daily"
+    assert "sync_run" in written
+    assert not {"customer", "outbox", "decision"} & set(written)
+
+
 def test_unset_by_the_host_changes_nothing_at_mailchimp(quiet: Host) -> None:
     quiet.change(1, wants_news=None)
     quiet.work()

@@ -18,7 +18,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from flask_mailchimp_optin.errors import ConfigError
-from flask_mailchimp_optin.mapping import BoundMapping, CustomerMapping, as_box
+from flask_mailchimp_optin.mapping import BoundMapping, CustomerMapping, as_box, tenant_name
 
 
 class Base(DeclarativeBase):
@@ -105,6 +105,28 @@ class ByDay(Base):
     day: Mapped[date] = mapped_column(primary_key=True)
     email: Mapped[str | None]
     optin: Mapped[bool | None]
+
+
+class Kind(enum.Enum):
+    SHOP = "shop"
+    CLUB = "club"
+
+
+class Owned(Base):
+    """A customer of some tenant, who may be named in several ways."""
+
+    __tablename__ = "owned"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str | None]
+    optin: Mapped[bool | None]
+    number: Mapped[int | None]
+    name: Mapped[str | None]
+    tag: Mapped[uuid.UUID | None]
+    kind: Mapped[Kind | None]
+
+
+#: Of these columns, the values are the tenants' names.
+COLUMNS = ("number", "name", "tag")
 
 
 def bound(model: Any = Person, **changed: Any) -> BoundMapping:
@@ -312,13 +334,15 @@ def test_a_key_is_a_text_and_back_again(
     assert mapping.key_of(customer) == key
     assert mapping.identity(key) == tuple(values.values())
     assert mapping.load(session, [key, key]) == {key: customer}
-    assert mapping.page(session, None, 10) == [mapping.snapshot(customer)]
+    assert mapping.existing(session, [key, key]) == {key}
+    assert mapping.page(session, "", None, 10) == [mapping.snapshot(customer)]
     assert mapping.snapshots(session, [key]) == {key: mapping.snapshot(customer)}
-    assert mapping.page(session, key, 10) == []
+    assert mapping.page(session, "", key, 10) == []
     session.delete(customer)
     session.flush()
     assert mapping.key_of(customer) == key  # of a deleted one too
     assert mapping.load(session, [key]) == {}
+    assert mapping.existing(session, [key]) == set()
 
 
 def test_a_new_customer_has_a_key_before_it_is_stored_if_the_host_gave_one() -> None:
@@ -338,11 +362,38 @@ def test_a_walk_meets_every_customer_once_in_pages(session: Session, model: Any)
     session.commit()
     seen: list[str] = []
     after = None
-    while found := mapping.page(session, after, 4):
+    while found := mapping.page(session, "", after, 4):
         assert len(found) <= 4
         seen += [snapshot.key for snapshot in found]
         after = seen[-1]
     assert len(seen) == len(set(seen)) == 25
+
+
+@pytest.mark.parametrize(
+    ("source", "values"),
+    [
+        pytest.param("number", [7, 7, 8, None], id="number"),
+        pytest.param("name", ["7", "7", "seven", None], id="text"),
+        pytest.param("tag", [uuid.UUID(int=7), uuid.UUID(int=7), TAG, None], id="uuid"),
+        pytest.param("kind", [Kind.SHOP, Kind.SHOP, Kind.CLUB, None], id="enum"),
+        pytest.param(lambda o: o.number, [7, 7, 8, None], id="callable"),
+    ],
+)
+def test_a_walk_meets_every_customer_of_its_tenant(
+    session: Session, source: Any, values: list[Any]
+) -> None:
+    mapping = bound(Owned, tenant=source)
+    column = source if isinstance(source, str) else "number"
+    session.add_all(Owned(**{column: value}) for value in values)
+    session.commit()
+    for tenant, keys in ((tenant_name(values[0]), ["1", "2"]), ("", ["4"]), ("nobody", [])):
+        found = mapping.page(session, tenant, None, 10)
+        mine = [snapshot.key for snapshot in found if snapshot.tenant == tenant]
+        assert mine == keys
+        assert mapping.count(session, tenant) == len(found)
+        # Only where the column's values are the tenants' names can the database tell.
+        assert found == [s for s in found if s.tenant == tenant] or source not in COLUMNS
+    assert [s.key for s in mapping.page(session, tenant_name(values[0]), "1", 10) if s.key == "2"]
 
 
 def test_many_keys_are_loaded_in_several_statements_and_as_they_are_now(session: Session) -> None:

@@ -48,6 +48,16 @@ def test_each_tenants_customers_go_to_its_own_list(both: Host) -> None:
     assert (both.box(red), both.box(blue)) == (True, False)
 
 
+def test_a_sync_walks_over_its_own_tenants_customers_only(both: Host) -> None:
+    for n in range(5):
+        both.add(f"c{n}@example.com", wants_news=True, notes=RED if n < 2 else BLUE)
+    both.work()
+    both.clock.turn(days=2)
+    both.work()
+    last = {row.connection_id: row for row in both.rows("sync_run") if row.kind == "daily"}
+    assert [row.customers for _, row in sorted(last.items())] == [2, 3]
+
+
 def test_a_customer_who_moves_to_another_tenant_leaves_the_first_list(both: Host) -> None:
     lists = both.app.config["TEST_LISTS"]
     ada = both.add("ada@example.com", wants_news=True, notes=RED)
