@@ -152,6 +152,9 @@ def retry(
             "version": table.c.version + 1,
             **dict.fromkeys(("refusal", "refusal_text", "refused_at")),
         }
+        # Details that were refused are sent anew: the list may take them by now.
+        unsent = update(table).where(*which, table.c.refusal == "merge_fields")
+        tx.execute(unsent.values(profile=None))
         number = tx.execute(update(table).where(*which).values(**values))
         if contact_id is None and reason in (None, reasons.CUSTOMER):
             number += _look_again(tx, services, connection, whose)

@@ -84,12 +84,16 @@ class MergeField:
     """A field of an audience's members beside the address.
 
     :param type: Mailchimp's word, such as ``text``, ``phone`` or ``address``.
+    :param choices: what a ``dropdown`` or ``radio`` field takes.
+    :param phone_format: of a ``phone`` field: ``US``, or any other.
     """
 
     tag: str
     name: str
     type: str
     required: bool = False
+    choices: tuple[str, ...] = ()
+    phone_format: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,9 @@ class Write:
     status_if_new: str | None = None
     merge_fields: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
+    interests: Mapping[str, bool] = field(default_factory=dict)
+    permissions: Mapping[str, bool] = field(default_factory=dict)
+    language: str | None = None
     timestamp_opt: datetime | None = None
 
     def body(self) -> dict[str, Any]:
@@ -125,6 +132,15 @@ class Write:
             body["merge_fields"] = dict(self.merge_fields)
         if self.tags:
             body["tags"] = list(self.tags)
+        if self.interests:
+            body["interests"] = dict(self.interests)
+        if self.permissions:
+            body["marketing_permissions"] = [
+                {"marketing_permission_id": id_, "enabled": yes}
+                for id_, yes in self.permissions.items()
+            ]
+        if self.language:
+            body["language"] = self.language
         return body
 
 
@@ -217,7 +233,8 @@ class Client:
 
     def merge_fields(self, list_id: str) -> list[MergeField]:
         """The list's merge fields; Mailchimp allows far fewer than one page holds."""
-        wanted = ",".join(f"merge_fields.{f}" for f in ("tag", "name", "type", "required"))
+        names = ("tag", "name", "type", "required", "options")
+        wanted = ",".join(f"merge_fields.{name}" for name in names)
         page = self._get(f"lists/{list_id}/merge-fields", count=PAGE, fields=wanted)
         rows = _rows(page, "merge_fields", required=True)
         return [_merge_field(row) for row in rows if row.get("tag")]
@@ -413,11 +430,18 @@ def _audience(row: Mapping[str, Any]) -> Audience:
 
 
 def _merge_field(row: Mapping[str, Any]) -> MergeField:
+    given = row.get("options")
+    options = given if isinstance(given, dict) else {}
+    choices = options.get("choices")
     return MergeField(
         tag=_text(row, "tag")[:40],
         name=_text(row, "name")[:100],
         type=_text(row, "type")[:20],
         required=row.get("required") is True,
+        choices=tuple(c for c in choices if isinstance(c, str))
+        if isinstance(choices, list)
+        else (),
+        phone_format=_text(options, "phone_format")[:20],
     )
 
 

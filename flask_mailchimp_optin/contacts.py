@@ -250,13 +250,16 @@ def remove(tx: Transaction, services: Services, contact: Contact) -> None:
 # Profiles
 
 
-def merge_fields(snapshot: Snapshot, sent_before: str | None) -> dict[str, Any]:
+def merge_fields(values: Mapping[str, Any], sent_before: str | None) -> dict[str, Any]:
     """The merge fields to send: blank ones only where a value was sent before, to clear it."""
     before = set((sent_before or "").split(","))
-    return {t: v for t, v in snapshot.merge_fields.items() if v not in ("", {}) or t in before}
+    return {tag: v for tag, v in values.items() if v not in ("", {}) or tag in before}
 
 
-def sent_tags(snapshot: Snapshot) -> str:
-    """The merge tags that hold a value at Mailchimp once this was sent."""
-    fields = snapshot.merge_fields
-    return ",".join(sorted(tag for tag, value in fields.items() if value not in ("", {})))
+def sent_tags(values: Mapping[str, Any], snapshot: Snapshot, sent_before: str | None) -> str:
+    """The merge tags that hold a value at Mailchimp once these values were sent.
+
+    :param snapshot: whose other values could not be sent: what was there before still is.
+    """
+    left = (set((sent_before or "").split(",")) & snapshot.merge_fields.keys()) - values.keys()
+    return ",".join(sorted(left | {tag for tag, v in values.items() if v not in ("", {})}))

@@ -37,6 +37,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from .addresses import canonical, canonical_or_none
 from .errors import BadAddress, ConfigError, MailchimpOptinError
+from .fitting import language
 from .texts import Text
 
 #: An attribute's name, or a callable that takes the customer.
@@ -44,6 +45,7 @@ Source = str | Callable[[Any], Any]
 
 _TAG = re.compile(r"(?=.*[A-Z0-9])[A-Z0-9_]+", re.ASCII)  # a merge tag
 _CHUNK = 500  # SQLite and others limit the number of bound values in one statement
+_OPTIONAL = ("audience", "tenant", "language")
 _TEXT_LIMIT = 255  # characters that a Mailchimp text merge field keeps
 
 
@@ -59,6 +61,10 @@ class CustomerMapping:
         master list.
     :param tags: tag names for every member, or a callable that returns them.
     :param tenant: the host's account that the customer belongs to; one connection for each.
+    :param interests: Mailchimp's id of an interest (a group's choice) to source; True or False, and None
+        leaves it as it is there.
+    :param permissions: the same for marketing permissions (GDPR), by their ids.
+    :param language: the customer's language, such as ``de`` or ``pt-BR``.
     :param depends_on: names of the attributes that the callables read; without it every change of a
         customer is looked at as soon as one source is a callable or a property.
     """
@@ -69,6 +75,9 @@ class CustomerMapping:
     audience: Source | None = None
     tags: tuple[str, ...] | Callable[[Any], Iterable[str]] = ()
     tenant: Source | None = None
+    interests: Mapping[str, Source] = field(default_factory=dict)
+    permissions: Mapping[str, Source] = field(default_factory=dict)
+    language: Source | None = None
     depends_on: tuple[str, ...] = ()
 
 
@@ -91,11 +100,17 @@ class Snapshot:
     list_id: str | None
     merge_fields: Mapping[str, Any]
     tags: tuple[str, ...]
+    interests: Mapping[str, bool] = field(default_factory=dict)
+    permissions: Mapping[str, bool] = field(default_factory=dict)
+    language: str | None = None
 
     @cached_property
     def profile(self) -> str:
         """Names what is sent beside the status: equal profiles are not sent again."""
-        parts = sorted(self.merge_fields.items()), sorted(self.tags)
+        parts: tuple[Any, ...] = sorted(self.merge_fields.items()), sorted(self.tags)
+        if self.interests or self.permissions or self.language:
+            more = sorted(self.interests.items()), sorted(self.permissions.items())
+            parts = (*parts, *more, self.language)
         return hashlib.sha256(ascii(parts).encode()).hexdigest()
 
 
@@ -156,13 +171,20 @@ class BoundMapping:
         m = self.mapping
         if not isinstance(m.merge_fields, Mapping):
             raise ConfigError("mapping.merge_fields must be a dictionary: merge tag to attribute.")
+        for ids in ("interests", "permissions"):
+            if not isinstance(getattr(m, ids), Mapping):
+                raise ConfigError(
+                    f"mapping.{ids} must be a dictionary: Mailchimp's id to attribute."
+                )
         for name in ("tags", "depends_on"):
             if isinstance(getattr(m, name), str):
                 raise ConfigError(f"mapping.{name} must be several names: ('A name',), not a text.")
-        named = {"email": m.email, "audience": m.audience, "tenant": m.tenant}
-        named |= {f"merge_fields[{tag!r}]": source for tag, source in m.merge_fields.items()}
+        named = {"email": m.email}
+        named |= {name: getattr(m, name) for name in _OPTIONAL}
+        for name in ("merge_fields", "interests", "permissions"):
+            named |= {f"{name}[{key!r}]": source for key, source in getattr(m, name).items()}
         for name, source in named.items():
-            unset = source is None and name in ("audience", "tenant")
+            unset = source is None and name in _OPTIONAL
             if not (unset or callable(source) or (isinstance(source, str) and source)):
                 raise ConfigError(
                     f"mapping.{name} must be an attribute's name or a callable that takes the "
@@ -188,7 +210,8 @@ class BoundMapping:
     def _sources(self) -> Iterator[Any]:
         m = self.mapping
         yield from (m.email, m.opt_in, *m.merge_fields.values())
-        yield from (s for s in (m.audience, m.tenant) if s is not None)
+        yield from (*m.interests.values(), *m.permissions.values())
+        yield from (s for s in (m.audience, m.tenant, m.language) if s is not None)
         if callable(m.tags):
             yield m.tags
 
@@ -246,6 +269,9 @@ class BoundMapping:
             list_id=text_or_none(get(m.audience)) if m.audience else None,
             merge_fields={tag: _merge_value(get(s)) for tag, s in m.merge_fields.items()},
             tags=tuple(str(tag) for tag in tags if str(tag).strip()) if tags else (),
+            interests=_boxes(m.interests, get),
+            permissions=_boxes(m.permissions, get),
+            language=language(get(m.language)) if m.language else None,
         )
 
     def tenant_of(self, customer: Any) -> str | None:
@@ -427,6 +453,12 @@ class BoundMapping:
 def as_box(value: Any) -> bool | None:
     """Yes, no or unset. Anything but true, false, 1 and 0 counts as unset: never guess a yes."""
     return bool(value) if value is True or value is False or value in (0, 1) else None
+
+
+def _boxes(sources: Mapping[str, Source], get: Callable[[Any], Any]) -> dict[str, bool]:
+    """Those that are set."""
+    boxes = {id_: as_box(get(source)) for id_, source in sources.items()}
+    return {id_: yes for id_, yes in boxes.items() if yes is not None}
 
 
 def _python_type(column: Any) -> Any:

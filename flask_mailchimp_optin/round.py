@@ -6,6 +6,7 @@ Both journeys. It saves and tells; what is decided and what is sent is the busin
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -21,6 +22,7 @@ from . import contacts, outbox, signals
 from .client import Client, MemberRead
 from .consent import Outcome, Status, Verb
 from .errors import MailchimpError, NotFound, OutcomeUnknown, TryLater
+from .fitting import fit_all
 from .lease import Lease
 from .mapping import Snapshot
 from .memory import Contact
@@ -60,6 +62,8 @@ class Round:
         self.keys: dict[tuple[int, str], list[str]] = {}
         self._leaving: dict[tuple[int, str], list[str]] = {}
         self.read_at = services.now()
+        self._fields = {row["tag"]: row for row in json.loads(audience.merge_fields or "[]")}
+        self._fitted: dict[tuple[int, str], tuple[dict[str, Any], str | None]] = {}
         self.verbs: list[tuple[Contact, Verb]] = []
         self.news: list[tuple[Any, Contact, str]] = []
 
@@ -77,6 +81,14 @@ class Round:
             return keys
 
         self.keys |= self.services.transact(work)
+
+    def fitted(self, contact: Contact) -> tuple[dict[str, Any], str | None]:
+        """Its customer's merge fields as the list takes them; and what to tell of those it doesn't."""
+        if contact.pair not in self._fitted:
+            snapshot = self.snapshots.get(contact.pair)
+            values = {} if snapshot is None else snapshot.merge_fields
+            self._fitted[contact.pair] = fit_all(values, self._fields)
+        return self._fitted[contact.pair]
 
     def looked_at(self, some: Iterable[Contact]) -> None:
         """No bulk reading made before speaks of these contacts any more."""

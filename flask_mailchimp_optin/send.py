@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from . import contacts, memory, signals, verdicts
 from .client import LARGEST_BATCH, BatchAnswer, Write
@@ -26,6 +27,8 @@ from .round import Round
 
 #: Attempts in company, before a member is sent on its own.
 ALONE_AFTER = 3
+#: Without details, if one of them is refused: consent is sent all the same.
+_BARE: dict[str, Any] = {"merge_fields": {}, "interests": {}, "permissions": {}, "language": None}
 _PARK_AFTER = 8  # attempts, before a person has to look
 
 
@@ -107,7 +110,7 @@ def _post(
     """One call; its error as a value, for it may be made in a thread."""
     writes = [_write(here, contact, verb) for contact, verb in verbs]
     if plain:
-        writes = [replace(write, merge_fields={}) for write in writes]
+        writes = [replace(write, **_BARE) for write in writes]
     try:
         update = not _is_newcomer(*verbs[0])  # one call's are all the one or all the other
         return here.client.write(here.audience.list_id, writes, update=update)
@@ -158,13 +161,18 @@ def _write(here: Round, contact: Contact, verb: Verb) -> Write:
     if verb is Verb.REMOVE:
         return Write(address=contact.address, status="unsubscribed")
     snapshot = here.snapshots.get(contact.pair)
-    fields = contacts.merge_fields(snapshot, contact.profile_tags) if snapshot else {}
+    status, opted_at = _status_if_new(here, contact), contact.open_opt_at
+    if snapshot is None:
+        return Write(address=contact.address, status_if_new=status, timestamp_opt=opted_at)
     return Write(
         address=contact.address,
-        status_if_new=_status_if_new(here, contact),
-        merge_fields=fields,
-        tags=snapshot.tags if snapshot else (),
-        timestamp_opt=contact.open_opt_at,
+        status_if_new=status,
+        merge_fields=contacts.merge_fields(here.fitted(contact)[0], contact.profile_tags),
+        tags=snapshot.tags,
+        interests=snapshot.interests,
+        permissions=snapshot.permissions,
+        language=snapshot.language,
+        timestamp_opt=opted_at,
     )
 
 
@@ -209,10 +217,7 @@ def _answered(
     if verb is Verb.REMOVE:
         _removed(here, contact, shown, alike)
         return
-    _wrote_profile(here, contact)
-    if refusal is not None:
-        contact.refusal, contact.refusal_text = refusal.reason, str(refusal)
-        contact.refused_at = now
+    _wrote_profile(here, contact, refusal)
     before = len(here.verbs)
     made_by_us = contact.address in answer.created
     verdicts.take(here, contact, shown, alike, answered=True, made_by_us=made_by_us)
@@ -220,11 +225,20 @@ def _answered(
     here.verbs[before:] = [v for v in here.verbs[before:] if v[1] is not Verb.UPSERT]
 
 
-def _wrote_profile(here: Round, contact: Contact) -> None:
+def _wrote_profile(here: Round, contact: Contact, refusal: MemberRefused | None) -> None:
+    """Remember what was sent of the customer's details, and which of them can't be."""
+    left_out = str(refusal) if refusal is not None else None
     snapshot = here.snapshots.get(contact.pair)
     if snapshot is not None:
         contact.profile = snapshot.profile
-        contact.profile_tags = contacts.sent_tags(snapshot)
+        if refusal is None:
+            values, left_out = here.fitted(contact)
+            contact.profile_tags = contacts.sent_tags(values, snapshot, contact.profile_tags)
+    if left_out is not None:
+        contact.refusal, contact.refusal_text = "merge_fields", left_out
+        contact.refused_at = here.services.now()
+    elif contact.refusal == "merge_fields":
+        memory.forgive(contact)
 
 
 def _removed(here: Round, contact: Contact, shown: Member, alike: verdicts.Alike) -> None:
