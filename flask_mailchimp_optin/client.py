@@ -119,11 +119,12 @@ class Write:
     permissions: Mapping[str, bool] = field(default_factory=dict)
     language: str | None = None
     timestamp_opt: datetime | None = None
+    ip_opt: str | None = None
 
     def body(self) -> dict[str, Any]:
         """As Mailchimp's description of ``POST /lists/{list_id}`` has it."""
         body: dict[str, Any] = {"email_address": self.address}
-        for name in ("status", "status_if_new"):
+        for name in ("status", "status_if_new", "language", "ip_opt"):
             if getattr(self, name):
                 body[name] = getattr(self, name)
         if self.timestamp_opt:
@@ -139,8 +140,6 @@ class Write:
                 {"marketing_permission_id": id_, "enabled": yes}
                 for id_, yes in self.permissions.items()
             ]
-        if self.language:
-            body["language"] = self.language
         return body
 
 

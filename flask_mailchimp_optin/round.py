@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from .fitting import fit_all
 from .lease import Lease
 from .mapping import Snapshot
 from .memory import Contact
+from .models import utc
 from .recent import Recent
 from .services import Services, Transaction
 from .shards import Shards
@@ -64,6 +65,7 @@ class Round:
         self.read_at = services.now()
         self._fields = {row["tag"]: row for row in json.loads(audience.merge_fields or "[]")}
         self._fitted: dict[tuple[int, str], tuple[dict[str, Any], str | None]] = {}
+        self._ips: dict[tuple[tuple[int, str], datetime], str] = {}
         self.verbs: list[tuple[Contact, Verb]] = []
         self.news: list[tuple[Any, Contact, str]] = []
 
@@ -78,6 +80,7 @@ class Round:
             first = {row.customer_key: pair for pair, rows in owners.items() for row in rows[:1]}
             for key, snapshot in self.services.mapping.snapshots(tx.session, first).items():
                 self.snapshots[first[key]] = snapshot
+            self._ips |= _ips(tx, self.services, picked, keys)
             return keys
 
         self.keys |= self.services.transact(work)
@@ -89,6 +92,10 @@ class Round:
             values = {} if snapshot is None else snapshot.merge_fields
             self._fitted[contact.pair] = fit_all(values, self._fields)
         return self._fitted[contact.pair]
+
+    def ip_of(self, contact: Contact) -> str | None:
+        """Where the yes came from, as the ledger keeps it: evidence for Mailchimp."""
+        return self._ips.get((contact.pair, contact.wanted_at))
 
     def looked_at(self, some: Iterable[Contact]) -> None:
         """No bulk reading made before speaks of these contacts any more."""
@@ -287,6 +294,27 @@ class Round:
             if row.value is told[row.customer_key][0].wanted
         ]
         tx.update_each(table, receipts)
+
+
+def _ips(
+    tx: Transaction,
+    services: Services,
+    picked: list[Contact],
+    keys: Mapping[tuple[int, str], list[str]],
+) -> dict[tuple[tuple[int, str], datetime], str]:
+    """The IP addresses of dated yeses that are not told yet, by (audience id, address) and time."""
+    if services.config.EVIDENCE_IP == "off":
+        return {}
+    table, found = services.tables.decision, {}
+    told = [c.pair for c in picked if c.wanted and c.wanted_at and c.moved]
+    whose = {key: pair for pair in told for key in keys.get(pair, ())}
+    for chunk in contacts.chunks(list(whose)):
+        said = table.c.customer_key.in_(chunk), table.c.value.is_(True), table.c.ip.isnot(None)
+        for row in tx.rows(
+            select(table.c.customer_key, table.c.decided_at, table.c.ip).where(*said)
+        ):
+            found[whose[row.customer_key], utc(row.decided_at)] = str(row.ip)
+    return found
 
 
 def _receipt(contact: Contact, why: str) -> str:

@@ -28,7 +28,13 @@ from .round import Round
 #: Attempts in company, before a member is sent on its own.
 ALONE_AFTER = 3
 #: Without details, if one of them is refused: consent is sent all the same.
-_BARE: dict[str, Any] = {"merge_fields": {}, "interests": {}, "permissions": {}, "language": None}
+_BARE: dict[str, Any] = {
+    "merge_fields": {},
+    "interests": {},
+    "permissions": {},
+    "language": None,
+    "ip_opt": None,
+}
 _PARK_AFTER = 8  # attempts, before a person has to look
 
 
@@ -173,6 +179,7 @@ def _write(here: Round, contact: Contact, verb: Verb) -> Write:
         permissions=snapshot.permissions,
         language=snapshot.language,
         timestamp_opt=opted_at,
+        ip_opt=here.ip_of(contact) if opted_at else None,
     )
 
 

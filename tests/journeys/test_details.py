@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flask_mailchimp_optin import acts, connect
+from flask_mailchimp_optin.ledger import decided_by
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import MAPPING, Clock, Host, hosting
 
@@ -154,3 +155,22 @@ def test_an_interest_that_mailchimp_does_not_know_stops_nobody(connected: Host) 
     connected.work()
     assert member(connected)["status"] == "subscribed"
     assert [found.reason for found in connected.attention()] == ["merge_fields"]
+
+
+def test_where_a_yes_came_from_goes_along_as_evidence(connected: Host) -> None:
+    with decided_by(ip="203.0.113.77"):
+        connected.add(ADA, wants_news=True)
+    connected.work()
+    assert member(connected)["ip_opt"] == "203.0.113.0"  # as the ledger keeps it
+    assert member(connected)["timestamp_opt"]
+
+
+def test_evidence_that_is_not_kept_is_not_sent(tmp_path: Path, sandbox: MailchimpSandbox) -> None:
+    off: dict[str, Any] = {"MAILCHIMP_OPTIN_EVIDENCE_IP": "off"}
+    with hosting(tmp_path, sandbox, Clock(), **off) as host:
+        host.connect()
+        with decided_by(ip="203.0.113.77"):
+            host.add(ADA, wants_news=True)
+        host.work()
+        assert member(host)["status"] == "subscribed"
+        assert not any("ip_opt" in str(request.body) for request in sandbox.requests)
