@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from flask_mailchimp_optin import connect, drain, overviews, waiting
 from flask_mailchimp_optin.overviews import Settings
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.house import MAPPING, Clock, Host, hosting
+from tests.house import MAPPING, Clock, Host, db, hosting
 
 RED, BLUE = "red", "blue"
 
@@ -58,11 +59,30 @@ def test_a_sync_walks_over_its_own_tenants_customers_only(both: Host) -> None:
     assert [row.customers for _, row in sorted(last.items())] == [2, 3]
 
 
-def test_a_customer_who_moves_to_another_tenant_leaves_the_first_list(both: Host) -> None:
+@pytest.mark.parametrize(("first", "then"), [(RED, BLUE), (BLUE, RED)])
+def test_a_customer_who_moves_to_another_tenant_leaves_the_first_list(
+    both: Host, first: str, then: str
+) -> None:
+    lists = both.app.config["TEST_LISTS"]
+    ada = both.add("ada@example.com", wants_news=True, notes=first)
+    both.work()
+    both.change(ada, notes=then)
+    both.work()
+    assert both.status("ada@example.com", lists[then]) == "subscribed"
+    assert both.status("ada@example.com", lists[first]) == "unsubscribed"
+    both.sandbox.unsubscribe(lists[then], "ada@example.com")
+    both.work()
+    assert both.box(ada) is False
+
+
+def test_who_was_moved_past_the_listeners_after_a_change_is_handed_over(both: Host) -> None:
     lists = both.app.config["TEST_LISTS"]
     ada = both.add("ada@example.com", wants_news=True, notes=RED)
     both.work()
-    both.change(ada, notes=BLUE)
+    both.change(ada, given_name="Ada")
+    with both.app.app_context():
+        db.session.execute(sa.text("UPDATE customer SET notes = 'blue'"))
+        db.session.commit()
     both.work()
     assert both.status("ada@example.com", lists[BLUE]) == "subscribed"
     assert both.status("ada@example.com", lists[RED]) == "unsubscribed"
