@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
-from rq import Worker
 from sqlalchemy import Inspector, Row, inspect, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -259,8 +258,7 @@ def _webhook(overview: Overview) -> Check:
 def _queue(state: State) -> list[Check]:
     """Redis, and a worker that listens on our queue."""
     try:
-        workers = Worker.all(queue=jobs.queue(state.config.QUEUE, state.redis))
-        waiting = jobs.queue(state.config.QUEUE, state.redis).count
+        workers, waiting = jobs.crew(state.config, state.redis)
     except Exception as error:  # whatever others wrote there is no fault of the page's
         return [_no_redis(error)]
     redis = Check(code="redis", level=OK, text=N_("Redis answers."))
@@ -274,7 +272,7 @@ def _queue(state: State) -> list[Check]:
                 hint=N_("Start one with `flask mailchimp worker`. Nothing is lost meanwhile."),
             ),
         ]
-    text = Text("Workers that run: %(n)s. Jobs that wait: %(jobs)s.", n=len(workers), jobs=waiting)
+    text = Text("Workers that run: %(n)s. Jobs that wait: %(jobs)s.", n=workers, jobs=waiting)
     return [redis, Check(code="worker", level=OK, text=text)]
 
 

@@ -174,6 +174,7 @@ def test_the_contracts_forget_no_module() -> None:
         "health",
         "i18n",
         "jobs",
+        "metrics",
         "state",
         "wordings",
     }
