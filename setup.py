@@ -38,6 +38,8 @@ setup(
         "tzdata>=2024.1",
     ],
     extras_require={
+        # Gauges for Prometheus: docs/monitoring.rst.
+        "metrics": ["prometheus-client>=0.20"],
         # What `make demo` needs beside the package: the example application and a Redis server.
         "demo": [
             "Flask-Login>=0.6.3",
@@ -62,6 +64,7 @@ setup(
             "Flask-RQ>=1.0",
             "Flask-Security-Too>=5.5",
             "sentry-sdk>=2.20",
+            "prometheus-client>=0.20",
             "gunicorn>=22",
             "psycopg[binary]>=3.1",
             "PyMySQL>=1.1",

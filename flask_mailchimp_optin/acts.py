@@ -5,6 +5,7 @@ Pages and commands both call this; each function takes the tenant and raises as 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, exists, select, update
@@ -14,6 +15,7 @@ from .errors import RefusedInput
 from .models import utc
 from .services import Services, Transaction
 from .texts import N_, Text
+from .vault import CannotDecrypt
 from .webhook import Ring
 
 
@@ -193,6 +195,41 @@ def ring_again(services: Services, tenant: str, ring_id: int) -> None:
         raise RefusedInput(N_("This webhook names nobody whom one could look at."))
     inbound.ring_again(services, row.audience_id, ring)
     services.wake()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """The stored secrets of all tenants, by how they open.
+
+    :param older: how many open with an encryption key that is not the newest.
+    :param lost: how many don't open.
+    """
+
+    number: int
+    older: int
+    lost: int
+
+
+def sealed(services: Services) -> Sealed:
+    """Try to open every stored secret, of all tenants."""
+    keys, hooks = services.tables.connection, services.tables.audience
+    secret = hooks.c.sealed_secret
+    with services.begin() as tx:
+        rows = tx.rows(select(keys.c.sealed_key, keys.c.tenant))
+        stored = [(row.sealed_key, f"api-key:{row.tenant}") for row in rows]
+        rows = tx.rows(select(secret, hooks.c.id).where(secret.isnot(None)))
+        stored += [(row.sealed_secret, f"webhook:{row.id}") for row in rows]
+    opened = [text for text, owner in stored if _opens(services, text, owner)]
+    older = sum(not services.vault.is_newest(text) for text in opened)
+    return Sealed(number=len(stored), older=older, lost=len(stored) - len(opened))
+
+
+def _opens(services: Services, text: str, owner: str) -> bool:
+    try:
+        services.vault.open(text, owner)
+    except CannotDecrypt:
+        return False
+    return True
 
 
 def rotate_keys(services: Services) -> int:

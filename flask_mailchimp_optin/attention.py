@@ -102,6 +102,11 @@ def count(services: Services, tenant: str) -> int:
         return 0 if here is None else sum(here.shares().values())
 
 
+def counts(tx: Transaction, services: Services) -> dict[str, int]:
+    """How many need attention by reason, of all tenants together."""
+    return _counted(tx, services, (), (services.tables.customer.c.opt_in.is_(True),))
+
+
 def first_of_each(services: Services, tenant: str, size: int) -> list[Group]:
     """A few of every reason."""
     with services.begin() as tx:
@@ -207,19 +212,7 @@ class _Here:
 
     def shares(self) -> dict[str, int]:
         """How many by reason, in the order of the reasons."""
-        table, customers = self.services.tables.contact, self.services.tables.customer
-        refused = (
-            select(table.c.refusal, func.count().label("number"))
-            .where(*self._refused(), table.c.refusal.isnot(None))
-            .group_by(table.c.refusal)
-        )
-        found = {row.refusal: int(row.number) for row in self.tx.rows(refused)}
-        cannot_be_sent = or_(customers.c.problem.isnot(None), customers.c.erased_at.isnot(None))
-        counted = select(func.count(customers.c.problem), func.count())
-        row: Any = self.tx.row(counted.where(*self._ticked(), cannot_be_sent))
-        problems, both = row
-        found |= {reasons.CUSTOMER: problems, reasons.ERASED: both - problems}
-        return {reason: found[reason] for reason in sorted(found) if found[reason]}
+        return _counted(self.tx, self.services, self._refused(), self._ticked())
 
     def members(
         self, reason: str, size: int, place: int | None = None, *, backwards: bool = False
@@ -314,6 +307,32 @@ class _Here:
         part = part or unicodedata.normalize("NFC", self.search.lower())
         found: ColumnElement[bool] = table.c.address.contains(part, autoescape=True)
         return found
+
+
+def _counted(
+    tx: Transaction,
+    services: Services,
+    refused: tuple[ColumnElement[bool], ...],
+    ticked: tuple[ColumnElement[bool], ...],
+) -> dict[str, int]:
+    """How many by reason, in the order of the reasons.
+
+    :param refused: SQL conditions for the contacts that count.
+    :param ticked: and for the customers.
+    """
+    table, customers = services.tables.contact, services.tables.customer
+    by_reason = (
+        select(table.c.refusal, func.count().label("number"))
+        .where(*refused, table.c.refusal.isnot(None))
+        .group_by(table.c.refusal)
+    )
+    found = {row.refusal: int(row.number) for row in tx.rows(by_reason)}
+    cannot_be_sent = or_(customers.c.problem.isnot(None), customers.c.erased_at.isnot(None))
+    counted = select(func.count(customers.c.problem), func.count())
+    row: Any = tx.row(counted.where(*ticked, cannot_be_sent))
+    problems, both = row
+    found |= {reasons.CUSTOMER: problems, reasons.ERASED: both - problems}
+    return {reason: found[reason] for reason in sorted(found) if found[reason]}
 
 
 def _refusal(row: Row[Any], owners: list[Row[Any]]) -> Attention:

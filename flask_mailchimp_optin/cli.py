@@ -22,6 +22,7 @@ from . import (
     acts,
     attention,
     connect,
+    doctor,
     figures,
     health,
     jobs,
@@ -340,10 +341,14 @@ def sweep() -> None:
 
 @_command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--offline", is_flag=True, help="Ask neither Mailchimp nor our own public address.")
 @tenant_option
-def doctor(as_json: bool, tenant: str) -> None:
-    """Check everything, and say what to do. Exit code 1 if something is broken."""
-    found = health.checks(state.current(), tenant)
+def doctor_(as_json: bool, offline: bool, tenant: str) -> None:
+    """Check everything, and say what to do.
+
+    Exit code 0 if all is well or there are warnings only, 1 if something is broken.
+    """
+    found = doctor.examine(state.current(), tenant, offline=offline)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in found], indent=2))
     else:

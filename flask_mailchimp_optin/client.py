@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -194,6 +195,14 @@ class Client:
     def close(self) -> None:
         """Give the pooled connections back."""
         self._library.close()
+
+    @property
+    def clock(self) -> datetime | None:
+        """What time it was at Mailchimp, in whole seconds, when it answered last; None: not known."""
+        try:
+            return parsedate_to_datetime(self._library.date).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
 
     # Account and audiences
 
@@ -387,7 +396,9 @@ class Client:
             return answer
         problem = problem or OutcomeUnknown(CUT_OFF)
         if reads:  # reading changes nothing: an unknown outcome is simply none
-            raise TryLater(str(problem), status=problem.status, title=problem.title)
+            later = TryLater(str(problem), status=problem.status, title=problem.title)
+            later.request_id = problem.request_id
+            raise later
         raise problem
 
 

@@ -19,6 +19,8 @@ PREFIX = "MAILCHIMP_OPTIN_"
 #: of a host name.
 KEY_FORM = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
 
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
 
 def _key(doc: str, default: Any = MISSING, *, secret: bool = False) -> Any:
     if default is MISSING:
@@ -53,6 +55,11 @@ class Config:
         None,
     )
     URL_PREFIX: str = _key("Where the pages and the webhook live.", "/integrations/mailchimp")
+    PROBES_PREFIX: str | None = _key(
+        "Where `live` and `ready` answer, without a login, such as /healthz for /healthz/live; None: "
+        "nowhere.",
+        None,
+    )
     API_URL: str | None = _key(
         "Another server that speaks Mailchimp's API 3.0 (the sandbox), ending in /3.0/; None: "
         "Mailchimp, in the key's data centre.",
@@ -149,8 +156,10 @@ def _check_values(config: Config) -> None:
         raise ConfigError(f"{PREFIX}KEEP_DECISIONS_DAYS must be 0 (for ever), or 30 days or more.")
     if config.EVIDENCE_IP not in ("off", "truncated", "full"):
         raise ConfigError(f"{PREFIX}EVIDENCE_IP must be off, truncated or full.")
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", config.URL_PREFIX):
+    if not _PATH.fullmatch(config.URL_PREFIX):
         raise ConfigError(f"{PREFIX}URL_PREFIX must look like /integrations/mailchimp.")
+    if config.PROBES_PREFIX is not None and not _PATH.fullmatch(config.PROBES_PREFIX):
+        raise ConfigError(f"{PREFIX}PROBES_PREFIX must look like /healthz, or be None.")
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", config.QUEUE):
         raise ConfigError(f"{PREFIX}QUEUE may hold letters, digits and _ . : - only.")
     if config.API_KEY is not None and not KEY_FORM.fullmatch(config.API_KEY):

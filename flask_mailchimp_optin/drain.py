@@ -327,14 +327,24 @@ def _trouble(services: Services, lease: Lease | Shards) -> Iterator[None]:
     try:
         yield
     except (KeyRefused, PermissionDenied) as error:
+        logger.error("the connection stops until somebody acts", extra=_told(error))
         _suspend(services, lease, str(error))
     except (TryLater, OutcomeUnknown) as error:
-        told = {"error": type(error).__name__, "status": error.status, "why": str(error)}
-        logger.warning("Mailchimp is not asked for a while", extra=told)
+        logger.warning("Mailchimp is not asked for a while", extra=_told(error))
         _pause(services, lease, 10.0 if error.status == 429 else 30.0)
     except MailchimpError as error:
-        logger.error("Mailchimp refused a request", extra={"status": error.status})
+        logger.error("Mailchimp refused a request", extra=_told(error))
         _pause(services, lease, 60.0)
+
+
+def _told(error: MailchimpError) -> dict[str, Any]:
+    """What the log says of it: nothing that Mailchimp wrote, but for the request's id."""
+    return {
+        "error": type(error).__name__,
+        "status": error.status,
+        "why": str(error),
+        "request_id": error.request_id,
+    }
 
 
 def _pause(services: Services, lease: Lease | Shards, seconds: float) -> None:

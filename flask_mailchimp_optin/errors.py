@@ -46,7 +46,10 @@ class MailchimpError(MailchimpOptinError):
     :param message: plain words for an administrator; never holds an address, a key or a body.
     :param status: the HTTP status, or None where there was no answer.
     :param title: the problem document's title, "" where there was none.
+    :ivar request_id: what Mailchimp's support can find the request by; "" where it named none.
     """
+
+    request_id = ""
 
     def __init__(self, message: str, *, status: int | None = None, title: str = "") -> None:
         super().__init__(message)

@@ -11,7 +11,19 @@ from urllib.parse import quote
 from flask import Flask, current_app, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 
-from . import capture, cli, jobs, ledger, models, overviews, standing, state, views, wordings
+from . import (
+    capture,
+    cli,
+    jobs,
+    ledger,
+    metrics,
+    models,
+    overviews,
+    standing,
+    state,
+    views,
+    wordings,
+)
 from .config import Config
 from .errors import ConfigError
 from .ledger import Decision, Facts, truncate_ip
@@ -115,6 +127,13 @@ class MailchimpOptin:
     def history_of(self, customer: Any) -> list[Decision]:
         """Every decision about a customer, newest first."""
         return standing.history_of(state.current().services, customer)
+
+    def metrics_collector(self, app: Flask) -> metrics.Collector:
+        """Our gauges, for a registry of ``prometheus_client``; who may read them is the host's to say.
+
+        :raises ConfigError: ``prometheus_client`` is not installed.
+        """
+        return metrics.Collector(app)
 
     def seal_wording(self, wording: object) -> str:
         """What the macro ``opt_in_field`` puts into a form, so that the ledger knows what it showed."""

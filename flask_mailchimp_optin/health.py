@@ -1,4 +1,4 @@
-"""Health: what ``doctor``, ``status`` and the activity page all read. Edge; asks nobody but Redis."""
+"""Health: what ``doctor`` and the activity page both read. Edge; asks nobody but Redis."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
-from rq import Worker
-from sqlalchemy import Row, inspect, select
+from sqlalchemy import Inspector, Row, inspect, select
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from . import attention, jobs, overviews, reconcile, runs, site
 from .config import in_the_clear
-from .models import PREFIX
+from .models import PREFIX, all_there
 from .overviews import Overview
 from .services import Services, Transaction
 from .state import State
@@ -67,10 +67,29 @@ def worst(found: list[Check]) -> Check | None:
 
 
 def _tables(state: State) -> Check:
-    with state.services.begin() as tx:
-        there = set(inspect(tx.connection).get_table_names())
-        ours = {table.name: table for table in vars(state.services.tables).values()}
-        missing = sorted(set(ours) - there)
+    services = state.services
+    try:
+        with services.begin(of_one_row=True) as tx:
+            tx.value(all_there(services.tables))
+    except (OperationalError, ProgrammingError):
+        found = _missing(services)
+        if found is None:
+            raise
+        return found
+    return Check(code="tables", level=OK, text=N_("All tables are there."))
+
+
+def _missing(services: Services) -> Check | None:
+    """What of our tables isn't there."""
+    tables = {table.name: table for table in vars(services.tables).values()}
+    with services.begin() as tx:
+        look = inspect(tx.connection)
+        missing = set(tables) - set(look.get_table_names())
+        columns = [
+            f"{name}.{column}"
+            for name in sorted(set(tables) - missing)
+            for column in sorted(set(tables[name].c.keys()) - _columns(look, name))
+        ]
     if missing:
         return Check(
             code="tables",
@@ -78,7 +97,20 @@ def _tables(state: State) -> Check:
             text=Text("%(n)s tables named %(prefix)s* are missing.", n=len(missing), prefix=PREFIX),
             hint=N_("Run `flask db migrate` and `flask db upgrade`, or db.create_all()."),
         )
-    return Check(code="tables", level=OK, text=N_("All tables are there."))
+    if columns:
+        return Check(
+            code="columns",
+            level=ERROR,
+            text=Text("Columns are missing: %(columns)s.", columns=", ".join(columns)),
+            hint=N_(
+                "After an upgrade of the package, run `flask db migrate` and `flask db upgrade`."
+            ),
+        )
+    return None
+
+
+def _columns(look: Inspector, table: str) -> set[str]:
+    return {str(column["name"]) for column in look.get_columns(table)}
 
 
 def _connection(services: Services, overview: Overview) -> Check:
@@ -226,8 +258,7 @@ def _webhook(overview: Overview) -> Check:
 def _queue(state: State) -> list[Check]:
     """Redis, and a worker that listens on our queue."""
     try:
-        workers = Worker.all(queue=jobs.queue(state.config.QUEUE, state.redis))
-        waiting = jobs.queue(state.config.QUEUE, state.redis).count
+        workers, waiting = jobs.crew(state.config, state.redis)
     except Exception as error:  # whatever others wrote there is no fault of the page's
         return [_no_redis(error)]
     redis = Check(code="redis", level=OK, text=N_("Redis answers."))
@@ -241,7 +272,7 @@ def _queue(state: State) -> list[Check]:
                 hint=N_("Start one with `flask mailchimp worker`. Nothing is lost meanwhile."),
             ),
         ]
-    text = Text("Workers that run: %(n)s. Jobs that wait: %(jobs)s.", n=len(workers), jobs=waiting)
+    text = Text("Workers that run: %(n)s. Jobs that wait: %(jobs)s.", n=workers, jobs=waiting)
     return [redis, Check(code="worker", level=OK, text=text)]
 
 

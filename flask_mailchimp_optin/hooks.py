@@ -32,6 +32,9 @@ from .webhook import Door
 _EVERY = timedelta(hours=24)
 _SOON = timedelta(minutes=2)
 _DOORS = 1000  # that a process remembers
+_KNOCK = "knock"  # what such an address is sealed for
+#: What is said there.
+AT_HOME = "this is the site"
 NO_PUBLIC_URL = N_(
     "Without MAILCHIMP_OPTIN_PUBLIC_URL Mailchimp can't reach this site: changes there come in with "
     "the daily sync only."
@@ -145,6 +148,19 @@ def _as_registered(hook: Webhook) -> bool:
     return events and not hook.sources.get("api") and bool(hook.sources.get("user"))
 
 
+def is_there(services: Services, client: Client, audience: Row[Any]) -> bool:
+    """Whether Mailchimp has the audience's webhook as we registered it, with an address that we know."""
+    base = services.webhook_url("")
+    if base is None:
+        return False
+    for hook in client.webhooks(audience.list_id):
+        if hook.id == audience.webhook_id and _as_registered(hook) and hook.url.startswith(base):
+            with services.begin() as tx:
+                owner = by_token(tx, services, hook.url.removeprefix(base))
+            return owner is not None and owner.id == audience.id
+    return False
+
+
 def register(services: Services, client: Client, audience: Row[Any]) -> None:
     """Register a webhook with a new token; the token before it stays good until the next check."""
     token = new_token()
@@ -233,6 +249,20 @@ def door(services: Services, token: str, *, anew: bool = False) -> Door | None:
         secrets=tuple(secrets),
     )
     return found
+
+
+def knock(services: Services) -> str | None:
+    """An address at which only this site knows what to say; None without a public address."""
+    return services.webhook_url(services.vault.seal(new_token(), _KNOCK))
+
+
+def is_knock(services: Services, token: str) -> bool:
+    """Whether somebody with our encryption keys asks if this is us."""
+    try:
+        services.vault.open(token, _KNOCK)
+    except CannotDecrypt:
+        return False
+    return True
 
 
 def by_token(tx: Transaction, services: Services, token: str) -> Row[Any] | None:

@@ -164,6 +164,12 @@ def queue(name: str, redis: Redis) -> Queue:
     return Queue(name, connection=redis, serializer=JSONSerializer, job_class=OurJob)
 
 
+def crew(config: Config, redis: Redis) -> tuple[int, int]:
+    """How many workers listen on our queue, and how many jobs wait there."""
+    ours = queue(config.QUEUE, redis)
+    return len(Worker.all(queue=ours)), ours.count
+
+
 def enqueue(on: Queue, name: str, *ids: int, front: bool = False) -> None:
     """Enqueue one of our functions; nothing about anybody gets into Redis.
 

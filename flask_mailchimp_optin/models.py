@@ -25,6 +25,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
+    select,
     text,
 )
 from sqlalchemy.dialects import mysql
@@ -99,6 +101,12 @@ def define(metadata: MetaData) -> Tables:
             known = Table(full, metadata, *columns(), sqlite_autoincrement=once)
         found[name] = known
     return Tables(**found)
+
+
+def all_there(tables: Tables) -> Any:
+    """The query that fails unless every table has every column. It reads no row."""
+    nothing = (select(*table.c).where(false()) for table in vars(tables).values())
+    return select(*(one.exists() for one in nothing))
 
 
 def _pk(name: str) -> list[Any]:

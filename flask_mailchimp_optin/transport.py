@@ -1,14 +1,16 @@
 """The only HTTP to Mailchimp: the library's requests over pooled connections with one deadline each.
 
-For ``client`` alone. A socket's timeout starts anew with every byte that arrives, so a server that
-drips would hold a worker for as long as it likes: here each read gets only what is left of the
-request's time. Nothing that leaves here holds a key, an address or a body.
+For ``client``; and for ``doctor``, which looks from outside at our own address. A socket's timeout
+starts anew with every byte that arrives, so a server that drips would hold a worker for as long as it
+likes: here each read gets only what is left of the request's time. Nothing that leaves here holds a
+key, an address or a body.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from .errors import MailchimpError, OutcomeUnknown, TryLater
 from .problems import CERTIFICATE, CUT_OFF, UNREACHABLE, classified
@@ -28,6 +31,9 @@ from .texts import N_
 
 T = TypeVar("T")
 _BODY_LIMIT = 32 * 1024 * 1024  # bytes; a page of 1,000 members has about 3 MB
+#: A UUID, in whatever form; too little for a key, a secret or an address.
+_REQUEST_ID = re.compile(r"[0-9a-fA-F-]{8,36}", re.ASCII)
+_OWN_LIMIT = 1024  # bytes that are read of what our own address answers
 
 
 class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
@@ -35,18 +41,18 @@ class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
 
     The library itself has no timeout, follows redirects with the key, honours proxy variables and
     logs bodies; all its requests pass through ``_make_request``.
+
+    :ivar date: the ``Date`` header of the last answer, whatever it said; "" before.
     """
+
+    date = ""
 
     def __init__(self, api_key: str, *, api_url: str | None, timeout_s: float) -> None:
         super().__init__(mc_api=api_key, mc_user="flask-mailchimp-optin")
         if api_url is not None:
             self.base_url = api_url
         self._timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.trust_env = False
-        adapter = _Adapter(pool_connections=1, pool_maxsize=10, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._session = _session(pool_maxsize=10)
 
     def _make_request(self, **kwargs: Any) -> requests.Response:
         deadline = time.monotonic() + self._timeout_s
@@ -58,22 +64,64 @@ class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
         )
         kwargs.pop("hooks", None)
         response = _without_context(lambda: _opened(self._session, kwargs))
+        self.date = response.headers.get("Date", "")
         response._content = _without_context(lambda: _body(response, deadline))
         response.encoding = "utf-8"  # else requests guesses it, for minutes with a large body
-        if 300 <= response.status_code < 400:
-            raise OutcomeUnknown(
-                N_(
-                    "Mailchimp answered with a redirect, which is never followed with a key. "
-                    "It will be tried again."
-                ),
-                status=response.status_code,
-            )
-        if response.status_code >= 400:
-            raise classified(response.status_code, _problem(response.content))
+        if response.status_code >= 300:
+            raise _with_id(_refused(response), response)
         return response
 
     def close(self) -> None:
         self._session.close()
+
+
+def _refused(response: requests.Response) -> MailchimpError:
+    if response.status_code >= 400:
+        return classified(response.status_code, _problem(response.content))
+    return OutcomeUnknown(
+        N_(
+            "Mailchimp answered with a redirect, which is never followed with a key. "
+            "It will be tried again."
+        ),
+        status=response.status_code,
+    )
+
+
+def _with_id(error: MailchimpError, response: requests.Response) -> MailchimpError:
+    """The error with the request's id, if it is one: whoever answered may have written anything."""
+    told = response.headers.get("X-Request-Id", "")
+    if _REQUEST_ID.fullmatch(told):
+        error.request_id = told
+    return error
+
+
+def own_answer(url: str, timeout_s: float) -> tuple[int, bytes] | None:
+    """What an address of our own answers to a GET: its status, and the first kilobyte.
+
+    No redirect is followed, and no proxy asked.
+
+    :returns: None if there was no answer in that time.
+    """
+    deadline = Timeout(total=timeout_s, connect=timeout_s, read=timeout_s)
+    asked = {"timeout": deadline, "allow_redirects": False, "stream": True}
+    with _session(pool_maxsize=1) as session:
+        found = _opened(session, {"method": "GET", "url": url, **asked})
+        if isinstance(found, MailchimpError):
+            return None
+        with found:
+            try:
+                return found.status_code, found.raw.read(_OWN_LIMIT, decode_content=False)
+            except (HTTPError, OSError):
+                return None
+
+
+def _session(pool_maxsize: int) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    adapter = _Adapter(pool_connections=1, pool_maxsize=pool_maxsize, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
 
 
 def _without_context(call: Callable[[], T | MailchimpError]) -> T:
@@ -112,6 +160,7 @@ def _never_sent(error: requests.exceptions.ConnectionError) -> bool:
 
 
 def _body(response: requests.Response, deadline: float) -> bytes | MailchimpError:
+    cut_off = OutcomeUnknown(CUT_OFF, status=response.status_code)
     chunks: list[bytes] = []
     size = 0
     with response:
@@ -120,9 +169,9 @@ def _body(response: requests.Response, deadline: float) -> bytes | MailchimpErro
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > _BODY_LIMIT or time.monotonic() > deadline:
-                    return OutcomeUnknown(CUT_OFF, status=response.status_code)
+                    return _with_id(cut_off, response)
         except requests.exceptions.RequestException:
-            return OutcomeUnknown(CUT_OFF, status=response.status_code)
+            return _with_id(cut_off, response)
     return b"".join(chunks)
 
 

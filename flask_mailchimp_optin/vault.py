@@ -64,13 +64,19 @@ class Vault:
             raise CannotDecrypt(N_("A stored Mailchimp secret belongs to another connection."))
         return str(secret)
 
+    def is_newest(self, sealed: str) -> bool:
+        """Whether a secret is sealed with the newest key."""
+        with suppress(InvalidToken):
+            self._newest.decrypt(sealed.encode())
+            return True
+        return False
+
     def reseal(self, sealed: str) -> str:
         """The same secret for the same owner, sealed with the newest key; as it is if it was already.
 
         :raises CannotDecrypt: no configured key opens it.
         """
-        with suppress(InvalidToken):
-            self._newest.decrypt(sealed.encode())
+        if self.is_newest(sealed):
             return sealed
         try:
             return self._fernet.rotate(sealed.encode()).decode()

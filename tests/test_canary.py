@@ -31,7 +31,14 @@ ADDRESS = "canary-5d1f@example.com"
 PAGES = ["/", "/activity", "/activity/progress", "/activity/attention", "/activity/attention.csv"]
 PAGES += ["/activity/webhooks", "/customers/{}", "/export/{}", "/erase/{}"]
 COMMANDS = ["lists --refresh", "fields", "status", "status --json", "sync --preview", "attention"]
-COMMANDS += ["attention --json", "doctor", "doctor --json", "history {}", "export {}", "look {}"]
+COMMANDS += [
+    "attention --json",
+    "doctor --offline",
+    "doctor --offline --json",
+    "history {}",
+    "export {}",
+    "look {}",
+]
 COMMANDS += [
     "webhook verify",
     "webhook register",

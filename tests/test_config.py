@@ -83,6 +83,9 @@ def test_without_encryption_keys_the_message_says_how_to_make_one(keys: object) 
         pytest.param("URL_PREFIX", "", "URL_PREFIX", id="prefix-empty"),
         pytest.param("URL_PREFIX", "/<x>", "URL_PREFIX", id="prefix-converter"),
         pytest.param("URL_PREFIX", "/a\n", "URL_PREFIX", id="prefix-line-end"),
+        pytest.param("PROBES_PREFIX", "/", "PROBES_PREFIX", id="probes-everywhere"),
+        pytest.param("PROBES_PREFIX", "healthz", "PROBES_PREFIX", id="probes-no-slash"),
+        pytest.param("PROBES_PREFIX", "/<path:x>", "PROBES_PREFIX", id="probes-pattern"),
         pytest.param("QUEUE", "", "QUEUE", id="queue-empty"),
         pytest.param("QUEUE", "a b", "QUEUE", id="queue-space"),
         pytest.param("REDIS_URL", "localhost:6379", "REDIS_URL", id="redis-no-scheme"),
@@ -137,6 +140,7 @@ def test_a_wrong_value_is_refused_and_the_key_is_named(
         pytest.param("STOP_SHARE", 1, id="never-stop"),
         pytest.param("EVIDENCE_IP", "off", id="no-evidence"),
         pytest.param("URL_PREFIX", "/m", id="short-prefix"),
+        pytest.param("PROBES_PREFIX", "/healthz", id="probes"),
         pytest.param("ENCRYPTION_KEYS", (KEY, new_key()), id="tuple-of-keys"),
     ],
 )

@@ -165,7 +165,19 @@ def test_every_module_has_its_place_in_the_picture_of_the_layers() -> None:
 
 def test_the_contracts_forget_no_module() -> None:
     modules = _contract("layers", "layers")
-    edge = {"extension", "views", "cli", "forms", "health", "i18n", "jobs", "state", "wordings"}
+    edge = {
+        "extension",
+        "views",
+        "cli",
+        "doctor",
+        "forms",
+        "health",
+        "i18n",
+        "jobs",
+        "metrics",
+        "state",
+        "wordings",
+    }
     assert modules - edge <= _contract("edge", "source_modules")
     assert modules - {"client", "transport"} <= _contract("http", "source_modules")
 

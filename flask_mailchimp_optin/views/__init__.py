@@ -1,6 +1,6 @@
-"""The two blueprints: the pages, behind the host's ``authorize``; and the webhook, for Mailchimp.
+"""The blueprints: the pages, behind the host's ``authorize``; the webhook, for Mailchimp; the probes.
 
-Two, because exempting a shared blueprint from CSRF would strip the settings of it too. Edge.
+Apart, because exempting a shared blueprint from CSRF would strip the settings of it too. Edge.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from . import (  # noqa: F401  # they add their routes
     words,
 )
 from .guard import pages
+from .probes import probes
 from .webhook import hook
 
 
 def register(app: Flask, config: Config) -> None:
-    """Register both blueprints below the configured prefix."""
+    """Register the blueprints below the configured prefixes."""
     app.register_blueprint(pages, url_prefix=config.URL_PREFIX)
     app.register_blueprint(hook, url_prefix=f"{config.URL_PREFIX}/webhook")
+    if config.PROBES_PREFIX is not None:
+        app.register_blueprint(probes, url_prefix=config.PROBES_PREFIX)
     # For macros.html on the host's pages, where "_" may be the host's own.
     ours = i18n.for_templates() | {"source": words.source}
     app.jinja_env.globals["mailchimp_optin_words"] = ours

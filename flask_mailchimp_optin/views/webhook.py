@@ -46,8 +46,10 @@ def _answer(status: int, text: str) -> Response:
 
 @hook.get("/<token>")
 def check(token: str) -> Response:
-    """Mailchimp checks the address with a GET when the webhook is registered."""
+    """Mailchimp checks the address with a GET when the webhook is registered; ``doctor`` knocks."""
     services = state.current().services
+    if hooks.is_knock(services, token):
+        return _answer(200, hooks.AT_HOME)
     with services.begin() as tx:
         known = hooks.by_token(tx, services, token) is not None
     return _answer(200, "ok") if known else _answer(404, "not found")

@@ -212,7 +212,7 @@ def test_a_worker_with_another_configuration_sends_nothing_and_is_noticed(
     assert production.status("ada@example.com") == "subscribed"
     assert "belongs to another site" in caplog.text
     production.clock.turn(minutes=11)
-    doctor = production.app.test_cli_runner().invoke(args=["mailchimp", "doctor"])
+    doctor = production.app.test_cli_runner().invoke(args=["mailchimp", "doctor", "--offline"])
     assert "worker is running, with the same configuration as this site" in doctor.output
     production.work()
     assert production.status("ada@example.com") == "unsubscribed"

@@ -53,6 +53,11 @@ class Api:
 
     def answer(self, request: Request, raw: bytes, index: int) -> Response:
         """The answer to one call; ``index`` is its place in the record of requests."""
+        response = self._answered(request, raw, index)
+        response.date = self.account.clock()
+        return response
+
+    def _answered(self, request: Request, raw: bytes, index: int) -> Response:
         instance = str(uuid.uuid4())
         try:
             status, body = self._handled(request, raw, index)

@@ -11,6 +11,7 @@ import re
 import socket
 import struct
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -147,10 +148,11 @@ def ordered_answer(fault: Fault) -> Response:
     if fault.location is not None:
         return Response(b"", fault.status, headers={"Location": fault.location})
     if fault.body is None:
-        document = of_status(fault.status).document("00000000-0000-4000-8000-000000000000")
+        instance = str(uuid.uuid4())
         return Response(
-            json.dumps(document),
+            json.dumps(of_status(fault.status).document(instance)),
             fault.status,
+            headers={"X-Request-Id": instance},
             content_type="application/problem+json; charset=utf-8",
         )
     if isinstance(fault.body, dict | list):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -200,7 +201,7 @@ class MailchimpSandbox(Controls):
         for watcher in self.watchers:
             watcher(self.requests[index])
         if crowded:
-            response = problem_response(named("TooManyRequests"), "")
+            response = problem_response(named("TooManyRequests"), str(uuid.uuid4()))
         else:
             self._take_time(request, leave)
             response = self._behaved(request, raw, index)
