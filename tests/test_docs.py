@@ -177,23 +177,34 @@ def test_every_template_that_the_page_for_developers_shows_is_one(host: Host, bl
     assert re.search('mailchimp_optin_wording|data-state="not_connected"|<th scope="row">Yes', page)
 
 
-def test_the_examples_of_a_hosts_tests_are_tests(tmp_path: Path) -> None:
-    """Every block of the page on testing, run in a host of its own, with pytest and without it."""
+def _pages_on_testing() -> dict[str, str]:
+    """The blocks of the page on testing, as the files of a host."""
     conftest, *pages, without = blocks(DOCS / "testing.rst", "python")
-    (tenants,) = (page for page in pages if "tenant=" in page)
+    tenants = next(page for page in pages if "tenant=" in page)
     pages.remove(tenants)
-    files = {
+    return {
         "conftest.py": conftest,
         "test_it.py": "\n".join(pages),
         "test_tenants.py": f"from shop import Customer, db\n{tenants}",
         "by_hand.py": without,
     }
+
+
+def test_the_examples_of_a_hosts_tests_are_tests(tmp_path: Path) -> None:
+    files = _pages_on_testing()
     done = outside.run(tmp_path, files, "-m", "pytest", "test_it.py")
-    written = sum(page.count("def test_") for page in pages)
+    written = files["test_it.py"].count("def test_")
     assert f" {written} passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_example_with_tenants_is_one(tmp_path: Path) -> None:
+    files = _pages_on_testing()
     done = outside.run(tmp_path, files, "-m", "pytest", "test_tenants.py", TENANTS="yes")
     assert " 1 passed" in done.stdout, done.stdout + done.stderr
-    done = outside.run(tmp_path, files, "-m", "unittest", "by_hand")
+
+
+def test_the_example_without_pytest_is_one(tmp_path: Path) -> None:
+    done = outside.run(tmp_path, _pages_on_testing(), "-m", "unittest", "by_hand")
     assert "Ran 1 test" in done.stderr, done.stderr
     assert done.stderr.endswith("OK\n"), done.stderr
 

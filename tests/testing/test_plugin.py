@@ -76,11 +76,12 @@ TESTS = """
         mailchimp_ring(ADA)
         assert ada.marketing_opt_in is False
 
-    @pytest.mark.parametrize("status", ["pending", "unsubscribed", "cleaned", "archived"])
-    def test_a_ring_of_any_kind(app, mailchimp_sandbox, mailchimp_connected, mailchimp_ring, status):
-        mailchimp_sandbox.add_members(mailchimp_connected.list_id, [ADA], status)
-        mailchimp_ring(ADA)
-        assert len(mailchimp_sandbox.rings) == 1
+    def test_a_ring_of_any_kind(app, mailchimp_sandbox, mailchimp_connected, mailchimp_ring):
+        for status in ("subscribed", "pending", "unsubscribed", "cleaned", "archived"):
+            email = f"{status}@example.com"
+            mailchimp_sandbox.add_members(mailchimp_connected.list_id, [email], status)
+            mailchimp_ring(email)
+        assert len(mailchimp_sandbox.rings) == 5
 
     def test_a_ring_that_is_refused(app, ada, mailchimp_sandbox, mailchimp_connected, mailchimp_ring):
         app.before_request_funcs[None] = [lambda: abort(403)]
@@ -118,7 +119,7 @@ USED = "def test_it(mailchimp_clock): assert mailchimp_clock()"
 def test_a_host_needs_nothing_but_the_fixtures(tmp_path: Path) -> None:
     files = {"conftest.py": CONFTEST, "test_it.py": TESTS}
     done = outside.run(tmp_path, files, "-m", "pytest", "test_it.py")
-    assert " 10 passed" in done.stdout, done.stdout + done.stderr
+    assert " 7 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_who_uses_none_of_it_imports_none_of_it(tmp_path: Path) -> None:
