@@ -37,6 +37,12 @@ setup(
         "blinker>=1.7",
         "tzdata>=2024.1",
     ],
+    entry_points={
+        # Named as its module, so that `pytest_plugins` and `-p` with that name don't load it again.
+        "pytest11": [
+            "flask_mailchimp_optin.testing.plugin = flask_mailchimp_optin.testing.plugin",
+        ],
+    },
     extras_require={
         # Gauges for Prometheus: docs/monitoring.rst.
         "metrics": ["prometheus-client>=0.20"],

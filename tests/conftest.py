@@ -13,6 +13,9 @@ from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests import canary
 from tests.house import Clock, Host, hosting
 
+#: As an installation brings it, for checkouts that are run without one.
+pytest_plugins = ["flask_mailchimp_optin.testing.plugin"]
+
 
 @pytest.fixture(autouse=True)
 def _push_request_context() -> None:

@@ -22,6 +22,7 @@ from flask_mailchimp_optin import (
     connect,
     overviews,
     state,
+    testing,
 )
 from flask_mailchimp_optin.attention import Attention
 from flask_mailchimp_optin.overviews import Settings
@@ -58,8 +59,8 @@ MAPPING = CustomerMapping(
 )
 
 
-class Clock:
-    """Aware UTC, from today's noon on, that a test can turn forward; for host and sandbox.
+class Clock(testing.Clock):
+    """Begins at today's noon; for host and sandbox.
 
     Noon, so that nothing depends on whether the test runs just before the time of the daily sync.
 
@@ -69,14 +70,7 @@ class Clock:
     def __init__(self, *, real: bool = False) -> None:
         now = datetime.now(UTC)
         noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
-        self.ahead = timedelta(0) if real else noon - now
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def turn(self, **by: float) -> None:
-        """Let time pass, in ``timedelta``'s words."""
-        self.ahead += timedelta(**by)
+        super().__init__(timedelta(0) if real else noon - now)
 
 
 class SharedClock(Clock):
@@ -139,9 +133,7 @@ class Host:
 
     def work(self) -> None:
         """Everything that is due, rings included, until nothing is due any more."""
-        run_jobs(self.app)
-        if self.sandbox.wait_for_rings(10):
-            run_jobs(self.app)
+        run_jobs(self.app, self.sandbox)
 
     def add(self, mail: str | None = "ada@example.com", **values: Any) -> int:
         """A new customer; their id."""
@@ -258,12 +250,12 @@ def make_app(
         SECRET_KEY="a test's secret",
         TESTING=True,
         SQLALCHEMY_DATABASE_URI=database_url(folder),
-        MAILCHIMP_OPTIN_ENCRYPTION_KEYS=[KEY],
-        MAILCHIMP_OPTIN_API_URL=sandbox_url,
-        MAILCHIMP_OPTIN_PUBLIC_URL="https://host.example.com",
-        MAILCHIMP_OPTIN_REDIS_URL="redis://127.0.0.1:1/0",  # none: work is done in this process
-        MAILCHIMP_OPTIN_TIMEOUT_S=5.0,
         TEST_MAY=lambda: True,
+    )
+    app.config.update(testing.config(sandbox_url))
+    app.config.update(
+        MAILCHIMP_OPTIN_ENCRYPTION_KEYS=[KEY],  # processes of a test's own read with it, too
+        MAILCHIMP_OPTIN_PUBLIC_URL="https://host.example.com",
     )
     app.config.update(config)
     app.jinja_options = {"bytecode_cache": _TEMPLATES}

@@ -5,11 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib
-import json
 import re
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +18,8 @@ from flask import render_template_string
 from flask_mailchimp_optin import cli, signals
 from flask_mailchimp_optin.config import PREFIX, Config
 from flask_mailchimp_optin.consent import Act, Verb
+from flask_mailchimp_optin.testing import plugin
+from tests import outside
 from tests.blocks import ROOT, blocks
 from tests.house import Customer, Host, db
 
@@ -191,42 +189,40 @@ def test_every_template_that_the_page_for_developers_shows_is_one(host: Host, bl
     assert re.search('mailchimp_optin_wording|data-state="not_connected"|<th scope="row">Yes', page)
 
 
-def test_the_example_of_a_hosts_test_is_one(tmp_path: Path) -> None:
-    """The page on testing, run by pytest in a host of its own."""
-    code = blocks(DOCS / "testing.rst", "python")[0]
-    (tmp_path / "host.py").write_text(textwrap.dedent(HOST), encoding="utf-8")
-    (tmp_path / "test_it.py").write_text(f"from host import *\n{code}", encoding="utf-8")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:flask\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+def _pages_on_testing() -> dict[str, str]:
+    """The blocks of the page on testing, as the files of a host."""
+    conftest, *pages, without = blocks(DOCS / "testing.rst", "python")
+    tenants = next(page for page in pages if "tenant=" in page)
+    pages.remove(tenants)
+    return {
+        "conftest.py": conftest,
+        "test_it.py": "\n".join(pages),
+        "test_tenants.py": f"from shop import Customer, db\n{tenants}",
+        "by_hand.py": without,
+    }
 
 
-HOST = f"""
-    from flask import Flask
-    from flask_sqlalchemy import SQLAlchemy
-    from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
+def test_the_examples_of_a_hosts_tests_are_tests(tmp_path: Path) -> None:
+    files = _pages_on_testing()
+    done = outside.run(tmp_path, files, "-m", "pytest", "test_it.py")
+    written = files["test_it.py"].count("def test_")
+    assert f" {written} passed" in done.stdout, done.stdout + done.stderr
 
-    db = SQLAlchemy()
 
-    class Customer(db.Model):
-        id = db.Column(db.Integer, primary_key=True)
-        email = db.Column(db.String(254))
-        marketing_opt_in = db.Column(db.Boolean)
+def test_the_example_with_tenants_is_one(tmp_path: Path) -> None:
+    files = _pages_on_testing()
+    done = outside.run(tmp_path, files, "-m", "pytest", "test_tenants.py", TENANTS="yes")
+    assert " 1 passed" in done.stdout, done.stdout + done.stderr
 
-    def create_app(**config):
-        app = Flask(__name__)
-        app.config.update(SECRET_KEY="x", **config)
-        app.config["MAILCHIMP_OPTIN_ENCRYPTION_KEYS"] = {json.dumps(["A" * 43 + "="])}
-        app.config["MAILCHIMP_OPTIN_REDIS_URL"] = "redis://127.0.0.1:1/0"
-        db.init_app(app)
-        mapping = CustomerMapping(email="email", opt_in="marketing_opt_in")
-        MailchimpOptin(app, db, Customer, mapping=mapping, authorize=lambda: True)
-        return app
-"""
+
+def test_the_example_without_pytest_is_one(tmp_path: Path) -> None:
+    done = outside.run(tmp_path, _pages_on_testing(), "-m", "unittest", "by_hand")
+    assert "Ran 1 test" in done.stderr, done.stderr
+    assert done.stderr.endswith("OK\n"), done.stderr
+
+
+def test_every_fixture_is_in_the_table() -> None:
+    table = (DOCS / "testing.rst").read_text(encoding="utf-8").split("The fixtures\n")[1]
+    shown = re.findall(r"^``(mailchimp_\w+)``  ", table, re.MULTILINE)
+    tree = ast.parse(Path(plugin.__file__).read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(f.name for f in tree.body if isinstance(f, ast.FunctionDef))

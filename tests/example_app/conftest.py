@@ -1,9 +1,13 @@
-"""The example application beside a sandbox, as a developer would test an application of their own."""
+"""The example application beside a sandbox, as a developer would test an application of their own.
+
+The fixtures ``mailchimp_…`` come with the package; nothing here is needed but a configuration.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,44 +16,30 @@ from werkzeug.security import generate_password_hash
 
 from example_app import create_app
 from example_app.models import User, db
-from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.house import Clock
 
 PASSWORD = "correct horse battery staple"
 PASSWORD_HASH = generate_password_hash(PASSWORD, "pbkdf2:sha256:1")  # quick, for tests
-ENCRYPTION_KEY = "2x0cVNi5yYjZgqzPKQnUTXvVZ4Ee2aOeO0v8N3mYwYE="
 
 
 @pytest.fixture
-def clock() -> Clock:
-    """The application has no other clock than the real one."""
-    return Clock(real=True)
-
-
-@pytest.fixture
-def app(tmp_path: Path, sandbox: MailchimpSandbox) -> Iterator[Flask]:
+def app(tmp_path: Path, mailchimp_config: dict[str, Any]) -> Iterator[Flask]:
     """The application with an empty database; pytest-flask's ``client`` talks to it."""
-    with sandbox.serve() as api_url:
-        made = create_app(
-            {
-                "TESTING": True,
-                "SECRET_KEY": "a test's secret",
-                "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path / 'example.db'}",
-                "WTF_CSRF_ENABLED": False,
-                "MAILCHIMP_OPTIN_ENCRYPTION_KEYS": [ENCRYPTION_KEY],
-                "MAILCHIMP_OPTIN_API_URL": api_url,
-                "MAILCHIMP_OPTIN_PUBLIC_URL": "https://jobs.example.com",
-                "MAILCHIMP_OPTIN_REDIS_URL": "redis://127.0.0.1:1/0",
-            }
-        )
-        sandbox.deliver_to(made)
-        with made.app_context():
-            db.create_all()
-            db.session.add_all([_user("admin", is_admin=True), _user("clerk", is_admin=False)])
-            db.session.commit()
-        yield made
-        with made.app_context():
-            db.engine.dispose()
+    made = create_app(
+        {
+            "TESTING": True,
+            "SECRET_KEY": "a test's secret",
+            "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path / 'example.db'}",
+            "WTF_CSRF_ENABLED": False,
+            **mailchimp_config,
+        }
+    )
+    with made.app_context():
+        db.create_all()
+        db.session.add_all([_user("admin", is_admin=True), _user("clerk", is_admin=False)])
+        db.session.commit()
+    yield made
+    with made.app_context():
+        db.engine.dispose()
 
 
 def _user(name: str, *, is_admin: bool) -> User:

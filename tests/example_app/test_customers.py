@@ -1,8 +1,9 @@
-"""A host's own tests of its use of the extension, with the sandbox and jobs run in process."""
+"""A host's own tests of its use of the extension, with the fixtures that come with it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -10,21 +11,11 @@ from flask.testing import FlaskClient
 
 from example_app.extensions import mailchimp
 from example_app.models import Customer, db
-from flask_mailchimp_optin.testing import MailchimpSandbox, run_jobs
+from flask_mailchimp_optin.testing import Clock, Connected, MailchimpSandbox, Ring
 
 ADA = {"first_name": "Ada", "last_name": "Abbott", "email": "ada@example.com", "phone": ""}
 TICKED = ADA | {"marketing_opt_in": "y"}
-
-
-@pytest.fixture
-def list_id(app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox) -> str:
-    """The master list, once an administrator has connected and enabled the integration."""
-    admin.post("/integrations/mailchimp/", data={"api_key": sandbox.api_key})
-    master = next(iter(sandbox.audiences))
-    answer = admin.post("/integrations/mailchimp/", data={"enabled": "y", "master_list": master})
-    assert answer.status_code == 303
-    run_jobs(app)
-    return master
+RunJobs = Callable[[], None]
 
 
 def state_beside_the_box(client: FlaskClient) -> str:
@@ -33,44 +24,108 @@ def state_beside_the_box(client: FlaskClient) -> str:
     return found[1]
 
 
+def test_an_administrator_connects_on_the_settings_page(
+    mailchimp_app: Flask,
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_run_jobs: RunJobs,
+) -> None:
+    [master] = mailchimp_sandbox.audiences
+    with mailchimp_app.app_context():
+        db.session.add(Customer(**ADA, marketing_opt_in=True))
+        db.session.commit()
+    admin.post("/integrations/mailchimp/", data={"api_key": mailchimp_sandbox.api_key})
+    answer = admin.post("/integrations/mailchimp/", data={"enabled": "y", "master_list": master})
+    assert answer.status_code == 303
+    mailchimp_run_jobs()
+    assert list(mailchimp_sandbox.members(master)) == ["ada@example.com"]
+
+
 def test_a_ticked_customer_is_subscribed_and_an_unticked_one_unsubscribed(
-    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+    admin: FlaskClient, mailchimp_connected: Connected, mailchimp_run_jobs: RunJobs
 ) -> None:
     assert admin.post("/customers/new", data=TICKED).location == "/customers/1"
     assert state_beside_the_box(admin) == "waiting"
-    run_jobs(app)
-    member = sandbox.members(list_id)["ada@example.com"]
-    assert (member["status"], member["merge_fields"]["FNAME"]) == ("subscribed", "Ada")
+    mailchimp_run_jobs()
+    assert mailchimp_connected.status("ada@example.com") == "subscribed"
     assert state_beside_the_box(admin) == "subscribed"
 
     admin.post("/customers/1", data=ADA)
-    run_jobs(app)
-    assert sandbox.members(list_id)["ada@example.com"]["status"] == "unsubscribed"
+    mailchimp_run_jobs()
+    assert mailchimp_connected.status("ada@example.com") == "unsubscribed"
     assert state_beside_the_box(admin) == "unsubscribed"
 
 
+def test_mailchimp_knows_a_customers_name(
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_connected: Connected,
+    mailchimp_run_jobs: RunJobs,
+) -> None:
+    admin.post("/customers/new", data=TICKED)
+    mailchimp_run_jobs()
+    [member] = mailchimp_sandbox.members(mailchimp_connected.list_id).values()
+    assert member["merge_fields"]["FNAME"] == "Ada"
+
+
 def test_an_unticked_customer_is_unknown_to_mailchimp(
-    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+    admin: FlaskClient, mailchimp_connected: Connected, mailchimp_run_jobs: RunJobs
 ) -> None:
     admin.post("/customers/new", data=ADA)
-    run_jobs(app)
-    assert sandbox.members(list_id) == {}
+    mailchimp_run_jobs()
+    assert mailchimp_connected.status("ada@example.com") is None
     assert state_beside_the_box(admin) == "never_asked"
 
 
 def test_who_unsubscribes_at_mailchimp_is_unticked(
-    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+    app: Flask,
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_connected: Connected,
+    mailchimp_run_jobs: RunJobs,
 ) -> None:
     admin.post("/customers/new", data=TICKED)
-    run_jobs(app)
-    sandbox.unsubscribe(list_id, "ada@example.com")
-    assert sandbox.wait_for_rings()
-    run_jobs(app)
+    mailchimp_run_jobs()
+    mailchimp_sandbox.unsubscribe(mailchimp_connected.list_id, "ada@example.com")
+    mailchimp_run_jobs()
     with app.app_context():
         assert db.session.get_one(Customer, 1).marketing_opt_in is False
 
 
-@pytest.mark.usefixtures("list_id")
+def test_who_signs_up_at_mailchimp_is_ticked(
+    app: Flask,
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_connected: Connected,
+    mailchimp_ring: Ring,
+) -> None:
+    admin.post("/customers/new", data=ADA)
+    mailchimp_sandbox.drop_rings(1)
+    mailchimp_sandbox.subscribe(mailchimp_connected.list_id, "ada@example.com")
+    mailchimp_ring("ada@example.com")  # the first one got lost
+    with app.app_context():
+        assert db.session.get_one(Customer, 1).marketing_opt_in is True
+
+
+def test_a_lost_ring_is_made_up_for_by_the_daily_sync(
+    app: Flask,
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_connected: Connected,
+    mailchimp_run_jobs: RunJobs,
+    mailchimp_clock: Clock,
+) -> None:
+    admin.post("/customers/new", data=TICKED)
+    mailchimp_run_jobs()
+    mailchimp_sandbox.drop_rings(1)
+    mailchimp_sandbox.unsubscribe(mailchimp_connected.list_id, "ada@example.com")
+    mailchimp_clock.turn(days=1)
+    mailchimp_run_jobs()
+    with app.app_context():
+        assert db.session.get_one(Customer, 1).marketing_opt_in is False
+
+
+@pytest.mark.usefixtures("mailchimp_connected")
 def test_the_ledger_knows_who_ticked_the_box_and_what_they_read(
     app: Flask, admin: FlaskClient
 ) -> None:
@@ -93,17 +148,20 @@ def test_the_ledger_knows_who_ticked_the_box_and_what_they_read(
 
 
 def test_a_customer_may_have_a_list_of_their_own(
-    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_connected: Connected,
+    mailchimp_run_jobs: RunJobs,
 ) -> None:
-    own = sandbox.add_audience("Trade news")
+    own = mailchimp_sandbox.add_audience("Trade news")
     assert "Trade news" not in admin.get("/customers/new").text
     admin.post("/integrations/mailchimp/lists/refresh")
     admin.post("/integrations/mailchimp/lists/store")
     assert "Trade news" in admin.get("/customers/new").text
     admin.post("/customers/new", data=TICKED | {"mailchimp_list_id": own})
-    run_jobs(app)
-    assert list(sandbox.members(own)) == ["ada@example.com"]
-    assert sandbox.members(list_id) == {}
+    mailchimp_run_jobs()
+    assert list(mailchimp_sandbox.members(own)) == ["ada@example.com"]
+    assert mailchimp_sandbox.members(mailchimp_connected.list_id) == {}
 
 
 def test_a_list_that_is_no_longer_stored_can_be_kept(app: Flask, admin: FlaskClient) -> None:
@@ -123,15 +181,19 @@ def test_a_form_that_is_wrong_comes_back(admin: FlaskClient, wrong: dict[str, st
 
 
 def test_importing_300_subscribes_those_who_are_ticked(
-    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+    app: Flask,
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_connected: Connected,
+    mailchimp_run_jobs: RunJobs,
 ) -> None:
     admin.post("/customers/import")
-    run_jobs(app)
+    mailchimp_run_jobs()
     with app.app_context():
         everybody = db.session.scalars(db.select(Customer)).all()
         ticked = {customer.email for customer in everybody if customer.marketing_opt_in}
     assert len(everybody) == 300
-    assert set(sandbox.members(list_id)) == ticked
+    assert set(mailchimp_sandbox.members(mailchimp_connected.list_id)) == ticked
     assert len(ticked) > 50
 
 
@@ -150,11 +212,11 @@ def test_customers_are_found_by_name_address_and_page(admin: FlaskClient) -> Non
 
 
 def test_deleting_a_customer_unsubscribes_them(
-    app: Flask, admin: FlaskClient, sandbox: MailchimpSandbox, list_id: str
+    admin: FlaskClient, mailchimp_connected: Connected, mailchimp_run_jobs: RunJobs
 ) -> None:
     admin.post("/customers/new", data=TICKED)
-    run_jobs(app)
+    mailchimp_run_jobs()
     admin.post("/customers/1/delete")
-    run_jobs(app)
-    assert sandbox.members(list_id)["ada@example.com"]["status"] == "unsubscribed"
+    mailchimp_run_jobs()
+    assert mailchimp_connected.status("ada@example.com") == "unsubscribed"
     assert admin.get("/customers/1").status_code == 404

@@ -128,6 +128,18 @@ class Acts:
             life, member = self._found(list_id, email, by)
             return self._edit(life, member, self._values(life.audience, merge_fields))
 
+    def ring(self, list_id: str, email: str, *, by: By = "contact") -> None:
+        """Mailchimp rings for a member as they are: late, again, or for what ``add_members`` kept quiet.
+
+        :raises ImpossibleActError: they are no member, or no webhook of the audience wants to hear it.
+        """
+        with self._account.lock:
+            life, member = self._found(list_id, email, by)
+            if not life.ring_as_is(member):
+                raise ImpossibleActError(
+                    f"No webhook of {life.audience.name!r} wants to hear this."
+                )
+
     def send_campaign(self, list_id: str, subject: str = "News") -> None:
         """Mails nobody; rings the webhooks that want campaigns."""
         with self._account.lock:

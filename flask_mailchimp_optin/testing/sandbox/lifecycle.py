@@ -120,8 +120,22 @@ class Lifecycle:
             Mail(kind=kind, to=member.email_address, at=self.actor.at, list_id=self.audience.id)
         )
 
-    def ring(self, kind: str, member: Member, **more: Any) -> None:
-        """Ring every webhook of the audience that wants this event from this source."""
+    def ring_as_is(self, member: Member) -> bool:
+        """Ring for a member as they are, though nothing happened to them; whether anybody hears it."""
+        more: dict[str, str] = {}
+        kind = "profile"
+        if member.status in ("unsubscribed", "archived"):
+            action = "unsub" if member.status == "unsubscribed" else "delete"
+            kind, more = "unsubscribe", {"action": action, "reason": "manual"}
+        elif member.status == "cleaned":
+            kind, more = "cleaned", {"reason": "hard"}
+        elif member.status == "subscribed":
+            kind = "subscribe"
+        return self.ring(kind, member, **more) > 0
+
+    def ring(self, kind: str, member: Member, **more: Any) -> int:
+        """Ring every webhook of the audience that wants this event from this source; how many."""
+        rung = 0
         source = bell_code(self.actor.by)
         for hook in list(self.audience.webhooks.values()):
             # Bounces come from Mailchimp itself: no source can switch them off.
@@ -131,3 +145,5 @@ class Lifecycle:
                     kind, self.audience, member, self.actor, self.account.quirks, **more
                 )
                 self.account.bell(self.audience, hook, kind, body)
+                rung += 1
+        return rung

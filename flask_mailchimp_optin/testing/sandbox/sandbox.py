@@ -111,6 +111,12 @@ class MailchimpSandbox(Controls):
         return self._account.base_url
 
     @property
+    def api_url(self) -> str:
+        """The API's address, for ``MAILCHIMP_OPTIN_API_URL``, while it is served; else empty."""
+        base_url = self._account.base_url.rstrip("/")
+        return f"{base_url}{ROOT}/" if base_url else ""
+
+    @property
     def audiences(self) -> dict[str, str]:
         """Id to name, oldest first."""
         with self._account.lock:
@@ -153,7 +159,7 @@ class MailchimpSandbox(Controls):
         with served(self, host, port, self._stopping.set) as base_url:
             self._account.base_url = base_url
             try:
-                yield f"{base_url.rstrip('/')}{ROOT}/"
+                yield self.api_url
             finally:
                 self._account.base_url = ""
                 self._ringer.close()
