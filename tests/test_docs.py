@@ -13,13 +13,15 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from blinker import NamedSignal
-from flask import render_template_string
+from flask import render_template_string, request
 
-from flask_mailchimp_optin import cli, signals
+import flask_mailchimp_optin
+from flask_mailchimp_optin import cli, signals, testing
 from flask_mailchimp_optin.config import PREFIX, Config
 from flask_mailchimp_optin.consent import Act, Verb
 from tests.blocks import ROOT, blocks
@@ -168,6 +170,35 @@ def test_the_contracts_forget_no_module() -> None:
     edge = {"extension", "views", "cli", "forms", "health", "i18n", "jobs", "state", "wordings"}
     assert modules - edge <= _contract("edge", "source_modules")
     assert modules - {"client", "transport"} <= _contract("http", "source_modules")
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    for name in flask_mailchimp_optin.__all__:
+        assert re.search(rf"\b{name}\b", text), name
+    for name in testing.__all__:
+        assert f"testing.{name}" in text
+
+
+@pytest.mark.parametrize("name", ["developers.rst", "api.rst"])
+def test_the_python_of_the_pages_for_developers_runs(host: Host, name: str) -> None:
+    """One block after the other, as somebody who is signed in and sends a form."""
+    key = host.add("grace@example.com")
+    with host.app.test_request_context(method="POST", data={"wants_news": "y"}):
+        names: dict[str, Any] = {
+            "CustomerMapping": flask_mailchimp_optin.CustomerMapping,
+            "Client": Customer,
+            "db": db,
+            "mailchimp": host.mailchimp,
+            "request": request,
+            "current_user": SimpleNamespace(name="Grace", is_admin=True),
+            "customer": db.session.get(Customer, key),
+        }
+        for block in blocks(DOCS / name, "python"):
+            exec(compile(block, name, "exec"), names)
+            names["mailchimp"] = host.mailchimp  # a block may make one that no application has
+        decisions = host.mailchimp.history_of(names["customer"])
+    assert {decision.actor for decision in decisions} == {"Grace"}
 
 
 @pytest.mark.parametrize("block", blocks(DOCS / "developers.rst", "jinja"))
