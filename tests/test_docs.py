@@ -152,6 +152,19 @@ def test_every_signal_is_listed() -> None:
     assert all(f"``signals.{name}``" in text for name in names)
 
 
+def test_everything_is_where_the_page_on_architecture_says() -> None:
+    text = (DOCS / "architecture.rst").read_text(encoding="utf-8")
+    table = text.split("Where things are\n")[1].split("Templates are in")[0]
+    package = ROOT / "flask_mailchimp_optin"
+    for name in re.findall(r"``([\w./]+)``", table):
+        module, _, inside = name.partition(".")
+        if "/" in name:
+            assert (package / name).exists(), name
+        elif inside:
+            assert hasattr(importlib.import_module(f"flask_mailchimp_optin.{module}"), inside), name
+    assert len(table.splitlines()) > 20
+
+
 def _contract(name: str, key: str) -> set[str]:
     contracts = configparser.ConfigParser()
     contracts.read(ROOT / ".importlinter", encoding="utf-8")
