@@ -64,6 +64,7 @@ setup(
             "mailchimp-marketing>=3.0.80",
             "trustme>=1.1",  # certificates for servers of the tests' own
             "jsonschema>=4.21",
+            "PyYAML>=6",
             "Flask-Babel>=4.0",
             "Flask-Migrate>=4.0",
             "Flask-Admin>=2.0",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from .errors import ConfigError
 
@@ -18,6 +18,19 @@ PREFIX = "MAILCHIMP_OPTIN_"
 #: Mailchimp's API keys: 32 hexadecimal digits, a hyphen, the data centre. Nothing else may become part
 #: of a host name.
 KEY_FORM = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
+#: What may stand after the ? of Redis' address. Its client takes more: some would undo our short
+#: timeouts or break RQ, and a misspelt one would show only when a worker is to be woken.
+_REDIS_OPTIONS = ("db", "username", "password", "protocol", "health_check_interval", "client_name")
+_REDIS_TLS_OPTIONS = (
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_password",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    "ssl_min_version",
+)
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
@@ -44,7 +57,7 @@ class Config:
         secret=True,
     )
     REDIS_URL: str = _key(
-        "Redis for RQ: redis://, rediss:// (TLS) or unix://.",
+        "Redis for RQ: redis://, rediss:// (TLS) or unix://; after a ? such options as ssl_ca_certs.",
         "redis://127.0.0.1:6379/0",
         secret=True,
     )
@@ -184,17 +197,46 @@ def in_the_clear(url: str) -> bool:
 
 
 def _check_redis_url(url: str) -> None:
+    name = f"{PREFIX}REDIS_URL"
+    hosts = url.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
+    if "sentinel" in url.partition(":")[0] or "," in hosts:
+        raise ConfigError(
+            f"{name} is one server's address; Sentinel and lists of servers are not understood. Give an "
+            "address that leads to the master, as a proxy or your provider's does."
+        )
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("redis", "rediss", "unix")
-        _ = parts.port
+        good = parts.scheme in ("redis", "rediss", "unix") and parts.port != 0
+        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         good = False
+    if good:
+        place = r"/.+" if parts.scheme == "unix" else r"(/[0-9]*)?"
+        good = re.fullmatch(place, parts.path) is not None and not parts.fragment
     if not good or not url.isprintable():
         raise ConfigError(
-            f"{PREFIX}REDIS_URL must look like redis://127.0.0.1:6379/0, with redis://, rediss:// "
+            f"{name} must look like redis://127.0.0.1:6379/0, with redis://, rediss:// "
             "or unix:// at its start."
         )
+    for option, value in options:
+        _check_redis_option(parts.scheme, option, value)
+
+
+def _check_redis_option(scheme: str, option: str, value: str) -> None:
+    known = _REDIS_OPTIONS + (_REDIS_TLS_OPTIONS if scheme == "rediss" else ())
+    if option not in known:
+        hint = " Options of TLS need rediss://." if option in _REDIS_TLS_OPTIONS else ""
+        raise ConfigError(
+            f"{PREFIX}REDIS_URL has an option that is none of {', '.join(known)}.{hint}"
+        )
+    numbers = ("db", "protocol", "health_check_interval", "ssl_min_version")
+    words = {
+        "ssl_cert_reqs": ("none", "optional", "required"),
+        "ssl_check_hostname": ("true", "false"),
+    }
+    allowed = words.get(option, (value.lower(),))
+    if not value or (option in numbers and not value.isdecimal()) or value.lower() not in allowed:
+        raise ConfigError(f"{PREFIX}REDIS_URL: {option} has a value that it can't have.")
 
 
 def _check_url(name: str, url: str | None) -> None:

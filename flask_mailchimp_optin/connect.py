@@ -1,7 +1,8 @@
-"""What an administrator does: connect, choose, refresh, store, enable, sync, retry, disconnect.
+"""What an administrator does: connect, choose a list, refresh, store, save the settings, disconnect.
 
-Pages and commands both call this; each function takes the tenant ("" where there is one) and raises
-:class:`~.errors.RefusedInput` or :class:`~.errors.MailchimpError` with words for the administrator.
+Syncs, second tries and webhooks are in ``acts``. Pages and commands both call this; each function takes
+the tenant ("" where there is one) and raises :class:`~.errors.RefusedInput` or
+:class:`~.errors.MailchimpError` with words for the administrator.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """One connection's work, most urgent first, under its lease: what an RQ job and a test both run.
 
 Every piece is a transaction or a request of its own, so whoever dies leaves the rest to the next. Very
-many contacts are shared out among all workers that have nothing else to do.
+many contacts are shared out among all workers that have nothing else to do. Here, too, trouble with
+Mailchimp that is about a connection as a whole (too many requests, a refused key) becomes a pause or a
+stop.
 """
 
 from __future__ import annotations

@@ -113,19 +113,32 @@ class MailchimpOptin:
         app.cli.add_command(cli.group)
 
     def state_of(self, customer: Any) -> CustomerState:
-        """A customer's real state at Mailchimp, for the host's own pages."""
+        """A customer's real state at Mailchimp, for the host's own pages. Mailchimp is not asked for it.
+
+        :param customer: an instance of the customers' model that was stored.
+        :raises RuntimeError: outside an application context.
+        """
         return standing.state_of(state.current().services, customer)
 
     def states_of(self, customers: Iterable[Any]) -> dict[str, CustomerState]:
-        """The states of many customers with a handful of queries, by their primary key as text."""
+        """The states of many customers with a handful of queries, by their primary key as text.
+
+        :param customers: instances of the customers' model, of any tenants.
+        """
         return standing.states_of(state.current().services, customers)
 
     def lists(self, tenant: str = "") -> tuple[ListView, ...]:
-        """The stored lists (audiences), for choosing a customer's own list."""
+        """The stored lists (audiences), for choosing a customer's own list; none before it is connected.
+
+        :param tenant: whose; "" where there are no tenants.
+        """
         return overviews.read(state.current().services, tenant).lists
 
     def history_of(self, customer: Any) -> list[Decision]:
-        """Every decision about a customer, newest first."""
+        """Every decision about a customer, newest first, those that no worker has seen yet included.
+
+        :param customer: an instance of the customers' model that was stored.
+        """
         return standing.history_of(state.current().services, customer)
 
     def metrics_collector(self, app: Flask) -> metrics.Collector:
@@ -146,7 +159,10 @@ class MailchimpOptin:
         wording: str | None = None,
         ip: str | None = None,
     ) -> AbstractContextManager[None]:
-        """Name who decides, for the ledger, for every change made inside the ``with`` block.
+        """Name who decides, for the ledger, for every change flushed inside the ``with`` block.
+
+        A box ticked on a new customer inside it is a decision with a time; outside it is a yes without
+        a time, which never stands against a no found at Mailchimp.
 
         :param actor: the person's id or name in the host.
         :param source: a word such as ``import`` or ``checkout``.

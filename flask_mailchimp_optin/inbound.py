@@ -1,4 +1,4 @@
-"""Journey in, second step: rung addresses become contacts to look at, and checkboxes follow.
+"""Journey in: rings are stored, rung addresses become contacts to look at, and checkboxes follow.
 
 A ring changes nothing by itself. The boxes are set through the host's own model, under a lock, and
 only if the customer has not changed since.

@@ -1,7 +1,8 @@
 """The consent ledger's words: who decides, and a decision as it is shown.
 
-Pure but for a context variable. Rows are written by ``capture`` (the host's decisions, in the host's
-transaction) and ``boxes`` (Mailchimp's), and never changed but for the receipt.
+Pure but for a context variable. Rows are written by ``outbox`` (the host's decisions, when their
+change is absorbed), ``capture`` (a box that follows Mailchimp) and ``customers`` (what was found in the
+database); ``round`` adds Mailchimp's receipt. Otherwise only an erasure changes them.
 """
 
 from __future__ import annotations

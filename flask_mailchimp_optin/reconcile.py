@@ -1,8 +1,9 @@
 """Both journeys at once: the initial, the daily and the manual sync, a piece at a time.
 
-A run walks over all customers by key, reads Mailchimp's members, counts what would change, stops for
-a person if that is too much, and only then lets the contacts be settled. Its cursor is in the
-database: whatever dies, the next piece goes on from there.
+When a run begins, which phase it is in, and how it ends. The phases are elsewhere: ``walk`` looks at all
+customers, ``reading`` reads Mailchimp's members, ``foresee`` counts what would change and stops for a
+person if that is too much; only then are the contacts settled. Its cursor is in the database: whatever
+dies, the next piece goes on from there.
 """
 
 from __future__ import annotations

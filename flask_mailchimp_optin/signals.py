@@ -16,9 +16,9 @@ _namespace = Namespace()
 connected = _namespace.signal("mailchimp-connected")
 #: A tenant's connection ended or was suspended: ``tenant``, ``reason``.
 disconnected = _namespace.signal("mailchimp-disconnected")
-#: A customer is subscribed: ``tenant``, ``customer_key``.
+#: A customer is subscribed: ``tenant``, ``customer_key``, ``reason``.
 customer_subscribed = _namespace.signal("mailchimp-customer-subscribed")
-#: A customer is not subscribed any more: ``tenant``, ``customer_key``.
+#: A customer is not subscribed any more: ``tenant``, ``customer_key``, ``reason``.
 customer_unsubscribed = _namespace.signal("mailchimp-customer-unsubscribed")
 #: Mailchimp refused a customer: ``tenant``, ``customer_key``, ``reason``.
 customer_needs_attention = _namespace.signal("mailchimp-customer-needs-attention")

@@ -93,6 +93,29 @@ def test_without_encryption_keys_the_message_says_how_to_make_one(keys: object) 
         pytest.param("REDIS_URL", "redis://localhost:port/0", "REDIS_URL", id="redis-port"),
         pytest.param("REDIS_URL", "redis://localhost\n", "REDIS_URL", id="redis-line-end"),
         pytest.param("REDIS_URL", None, "REDIS_URL", id="redis-none"),
+        pytest.param(
+            "REDIS_URL", "redis://localhost/first", "look like", id="redis-named-database"
+        ),
+        pytest.param("REDIS_URL", "unix://", "look like", id="redis-no-socket"),
+        pytest.param("REDIS_URL", "rediss://h/0#a", "look like", id="redis-password-with-hash"),
+        pytest.param("REDIS_URL", "redis://h/0?db", "look like", id="redis-option-without-value"),
+        pytest.param("REDIS_URL", "redis://a:1,b:1/0", "leads to the master", id="redis-two"),
+        pytest.param("REDIS_URL", "sentinel://a:1/m/0", "leads to the master", id="redis-sentinel"),
+        pytest.param(
+            "REDIS_URL", "redis+sentinel://a,b/m", "leads to the master", id="redis-sentinels"
+        ),
+        pytest.param(
+            "REDIS_URL", "rediss://h/0?ssl_ca_cert=x", "ssl_ca_certs", id="redis-misspelt"
+        ),
+        pytest.param(
+            "REDIS_URL", "redis://h/0?ssl_ca_certs=x", "need rediss://", id="redis-no-tls"
+        ),
+        pytest.param("REDIS_URL", "redis://h/0?socket_timeout=9", "none of", id="redis-patience"),
+        pytest.param("REDIS_URL", "redis://h/0?decode_responses=1", "none of", id="redis-decodes"),
+        pytest.param("REDIS_URL", "redis://h/0?db=x", "db has a value", id="redis-database"),
+        pytest.param(
+            "REDIS_URL", "rediss://h/0?ssl_cert_reqs=no", "ssl_cert_reqs", id="redis-checks-no"
+        ),
         pytest.param("PUBLIC_URL", "crm.example.com", "PUBLIC_URL", id="public-no-scheme"),
         pytest.param("PUBLIC_URL", "", "PUBLIC_URL", id="public-empty"),
         pytest.param("PUBLIC_URL", "https://u:p@crm.example.com", "PUBLIC_URL", id="public-user"),
@@ -135,6 +158,9 @@ def test_a_wrong_value_is_refused_and_the_key_is_named(
         pytest.param("API_URL", "https://api.example.com/3.0/", id="api-over-tls"),
         pytest.param("REDIS_URL", "rediss://user:secret@redis.example.com:6380/1", id="tls"),
         pytest.param("REDIS_URL", "unix:///run/redis.sock?db=1", id="socket"),
+        pytest.param("REDIS_URL", "redis://redis", id="redis-of-a-container"),
+        pytest.param("REDIS_URL", "rediss://:a%2Fb@h/0?ssl_ca_certs=/etc/ca.pem", id="own-ca"),
+        pytest.param("REDIS_URL", "rediss://h?ssl_check_hostname=False", id="another-name"),
         pytest.param("TIMEOUT_S", 5, id="whole-seconds"),
         pytest.param("STOP_SHARE", 0, id="stop-at-once"),
         pytest.param("STOP_SHARE", 1, id="never-stop"),

@@ -9,13 +9,15 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from blinker import NamedSignal
-from flask import render_template_string
+from flask import render_template_string, request
 
-from flask_mailchimp_optin import cli, signals
+import flask_mailchimp_optin
+from flask_mailchimp_optin import cli, signals, testing
 from flask_mailchimp_optin.config import PREFIX, Config
 from flask_mailchimp_optin.consent import Act, Verb
 from flask_mailchimp_optin.testing import plugin
@@ -148,6 +150,19 @@ def test_every_signal_is_listed() -> None:
     assert all(f"``signals.{name}``" in text for name in names)
 
 
+def test_everything_is_where_the_page_on_architecture_says() -> None:
+    text = (DOCS / "architecture.rst").read_text(encoding="utf-8")
+    table = text.split("Where things are\n")[1].split("Templates are in")[0]
+    package = ROOT / "flask_mailchimp_optin"
+    for name in re.findall(r"``([\w./]+)``", table):
+        module, _, inside = name.partition(".")
+        if "/" in name:
+            assert (package / name).exists(), name
+        elif inside:
+            assert hasattr(importlib.import_module(f"flask_mailchimp_optin.{module}"), inside), name
+    assert len(table.splitlines()) > 20
+
+
 def _contract(name: str, key: str) -> set[str]:
     contracts = configparser.ConfigParser()
     contracts.read(ROOT / ".importlinter", encoding="utf-8")
@@ -178,6 +193,35 @@ def test_the_contracts_forget_no_module() -> None:
     }
     assert modules - edge <= _contract("edge", "source_modules")
     assert modules - {"client", "transport"} <= _contract("http", "source_modules")
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    for name in flask_mailchimp_optin.__all__:
+        assert re.search(rf"\b{name}\b", text), name
+    for name in testing.__all__:
+        assert f"testing.{name}" in text
+
+
+@pytest.mark.parametrize("name", ["developers.rst", "api.rst"])
+def test_the_python_of_the_pages_for_developers_runs(host: Host, name: str) -> None:
+    """One block after the other, as somebody who is signed in and sends a form."""
+    key = host.add("grace@example.com")
+    with host.app.test_request_context(method="POST", data={"wants_news": "y"}):
+        names: dict[str, Any] = {
+            "CustomerMapping": flask_mailchimp_optin.CustomerMapping,
+            "Client": Customer,
+            "db": db,
+            "mailchimp": host.mailchimp,
+            "request": request,
+            "current_user": SimpleNamespace(name="Grace", is_admin=True),
+            "customer": db.session.get(Customer, key),
+        }
+        for block in blocks(DOCS / name, "python"):
+            exec(compile(block, name, "exec"), names)
+            names["mailchimp"] = host.mailchimp  # a block may make one that no application has
+        decisions = host.mailchimp.history_of(names["customer"])
+    assert {decision.actor for decision in decisions} == {"Grace"}
 
 
 @pytest.mark.parametrize("block", blocks(DOCS / "developers.rst", "jinja"))
