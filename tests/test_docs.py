@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import ModuleType
 
 import pytest
 from blinker import NamedSignal
-from flask import render_template_string, request
+from flask import render_template_string
 
 import flask_mailchimp_optin
 from flask_mailchimp_optin import cli, signals, testing
@@ -195,6 +194,17 @@ def test_the_contracts_forget_no_module() -> None:
     assert modules - {"client", "transport"} <= _contract("http", "source_modules")
 
 
+def test_what_the_page_for_administrators_says_to_press_is_on_the_pages() -> None:
+    text = (DOCS / "administrators.rst").read_text(encoding="utf-8")
+    names = {" ".join(name.split()) for name in re.findall(r"(?<![*\w])\*([^*`]+)\*(?!\*)", text)}
+    spoken = {"Settings → Integrations → Mailchimp", "What do you have of me?", "Erase me."}
+    catalogue = ROOT / "flask_mailchimp_optin/translations/flask_mailchimp_optin.pot"
+    shown = catalogue.read_text(encoding="utf-8").replace('"\n"', "")
+    assert len(names) > 20
+    for name in names - spoken:
+        assert name.removesuffix(" …") in shown, name
+
+
 def test_every_public_name_is_on_the_page_of_the_api() -> None:
     text = (DOCS / "api.rst").read_text(encoding="utf-8")
     for name in flask_mailchimp_optin.__all__:
@@ -203,25 +213,14 @@ def test_every_public_name_is_on_the_page_of_the_api() -> None:
         assert f"testing.{name}" in text
 
 
-@pytest.mark.parametrize("name", ["developers.rst", "api.rst"])
-def test_the_python_of_the_pages_for_developers_runs(host: Host, name: str) -> None:
-    """One block after the other, as somebody who is signed in and sends a form."""
-    key = host.add("grace@example.com")
-    with host.app.test_request_context(method="POST", data={"wants_news": "y"}):
-        names: dict[str, Any] = {
-            "CustomerMapping": flask_mailchimp_optin.CustomerMapping,
-            "Client": Customer,
-            "db": db,
-            "mailchimp": host.mailchimp,
-            "request": request,
-            "current_user": SimpleNamespace(name="Grace", is_admin=True),
-            "customer": db.session.get(Customer, key),
-        }
-        for block in blocks(DOCS / name, "python"):
-            exec(compile(block, name, "exec"), names)
-            names["mailchimp"] = host.mailchimp  # a block may make one that no application has
-        decisions = host.mailchimp.history_of(names["customer"])
-    assert {decision.actor for decision in decisions} == {"Grace"}
+def test_every_target_of_make_that_a_page_names_exists() -> None:
+    make = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", make, re.MULTILINE))
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = re.findall(r"^    make ((?:[a-z-]+ ?)+)", text, re.M)
+    named += re.findall(r"``make ([a-z -]+)``", text)
+    assert named
+    assert {target for line in named for target in line.split()} <= targets
 
 
 @pytest.mark.parametrize("block", blocks(DOCS / "developers.rst", "jinja"))
