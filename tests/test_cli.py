@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from flask_mailchimp_optin.testing import MailchimpSandbox
+from tests.blocks import ROOT
 from tests.house import Clock, Host, hosting
 
 
@@ -112,6 +116,51 @@ def test_status_tells_people_and_machines(connected: Host) -> None:
     assert facts["overview"]["connected"] is True
     assert facts["syncs"][0]["percent"] == 100
     assert facts["attention"] == 1
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "text": str,
+    "true or false": bool,
+    "number": (int, float),
+    "null": type(None),
+}
+
+
+def _values(facts: Any, path: list[str]) -> list[Any]:
+    """What is at a path such as ``syncs[].state``; of every one, where there are several."""
+    if not path:
+        return [facts]
+    name = path[0].removesuffix("[]")
+    assert name in facts, name
+    several = facts[name] if path[0] != name else [facts[name]]
+    return [value for one in several for value in _values(one, path[1:])]
+
+
+def test_the_shape_of_status_for_machines_is_as_documented(connected: Host) -> None:
+    text = (ROOT / "docs/monitoring.rst").read_text(encoding="utf-8")
+    section = text.split("``status --json``\n---")[1].split("Probes\n---")[0]
+    named = re.findall(r"^``([\w.\[\]]+)`` +([a-z ]+?)  ", section, re.MULTILINE)
+    assert len(named) > 40
+    connected.add("not an address", wants_news=True)
+    connected.work()
+    run(connected, "sync")
+    here, nowhere = (
+        json.loads(run(connected, "status", "--json", "--tenant", tenant).output)
+        for tenant in ("", "nobody")
+    )
+    for name, types in named:
+        values = _values(here, name.split("."))
+        assert values, name
+        for value in [*values, *_values(nowhere, name.split("."))]:
+            words = ["true or false"] if types == "true or false" else types.split(" or ")
+            kinds = [_is_a(value, word) for word in words]
+            assert any(kinds), (name, value)
+
+
+def _is_a(value: Any, word: str) -> bool:
+    if word == "time":
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    return isinstance(value, _TYPES[word]) and (word != "number" or not isinstance(value, bool))
 
 
 def test_status_and_acts_before_connecting_say_what_to_do(host: Host) -> None:

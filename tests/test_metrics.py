@@ -171,7 +171,7 @@ def test_workers_and_their_jobs(tmp_path: Path, sandbox: MailchimpSandbox) -> No
 
 
 def test_every_gauge_is_explained(tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock) -> None:
-    table = PAGE.read_text(encoding="utf-8").split("What it is\n")[1].split("Calls to")[0]
+    table = PAGE.read_text(encoding="utf-8").split("\nGauge ")[1].split("Calls to")[0]
     explained = set(re.findall(r"^``(\w+(?:\{\w+\})?)``", table, re.MULTILINE))
     with (
         embedded_redis() as url,
