@@ -231,7 +231,8 @@ def status(as_json: bool, tenant: str) -> None:
         click.echo("Not connected. Connect with: flask mailchimp connect")
         return
     enabled = "enabled" if overview.settings.enabled else "not enabled"
-    click.echo(f"Connected with {overview.account_name} (key {overview.key_hint}), {enabled}.")
+    by = "by OAuth" if overview.by_login else "key"
+    click.echo(f"Connected with {overview.account_name} ({by} {overview.key_hint}), {enabled}.")
     if overview.other_site:
         click.echo(f"Stopped: {overview.other_site} {site.SAY_FIRST}")
         click.echo("The same one, moved: flask mailchimp moved. A copy: flask mailchimp disconnect")
@@ -443,7 +444,11 @@ def worker(burst: bool) -> None:
 @_command("sandbox", with_appcontext=False)
 @click.option("--port", default=5001, help="The port to listen on; 0 for any free one.")
 @click.option("--api-key", help="The sandbox's API key; made up if it is not given.")
-def sandbox(port: int, api_key: str | None) -> None:
+@click.option(
+    "--redirect",
+    help="Register an application for logging in, whose people are sent back to this address.",
+)
+def sandbox(port: int, api_key: str | None, redirect: str | None) -> None:
     """Run a Mailchimp sandbox with a page of its own, for trying things without an account."""
     from .testing.sandbox import MailchimpSandbox  # only here: the package never needs it
 
@@ -452,9 +457,15 @@ def sandbox(port: int, api_key: str | None) -> None:
         with box.serve(port=port) as url:
             click.echo(f"MAILCHIMP_OPTIN_API_URL={url}")
             click.echo(f"API key: {box.api_key}")
+            if redirect:
+                app = box.register_app(redirect)
+                click.echo(f"MAILCHIMP_OPTIN_OAUTH_CLIENT_ID={app.client_id}")
+                click.echo(f"MAILCHIMP_OPTIN_OAUTH_CLIENT_SECRET={app.client_secret}")
             click.echo(f"Its page: {url.removesuffix('3.0/')}")
             click.echo("Stop with Ctrl-C.")
             _wait_for_the_end()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(
             f"The port {port} can't be used ({error.strerror or error}). Choose another: --port"

@@ -16,17 +16,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .addresses import canonical_or_none, subscriber_hash
-from .config import KEY_FORM
+from .credential import Credential
 from .errors import (
     LeaseLost,
     MemberRefused,
     NotFound,
     OutcomeUnknown,
-    RefusedInput,
     TryLater,
 )
 from .problems import CUT_OFF, refusal
-from .texts import N_
 from .transport import Transport
 
 PAGE = 1000  # members that one call shows at most
@@ -37,28 +35,6 @@ MEMBER_FIELDS = (
     "email_address,status,last_changed,timestamp_opt,unsubscribe_reason,web_id,merge_fields"
 )
 EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign")
-
-
-def check_key(api_key: str) -> str:
-    """The API key, trimmed, if it has the form of one; nothing is sent to find out.
-
-    :raises RefusedInput: it hasn't; the message says what a key looks like.
-    """
-    api_key = api_key.strip()
-    if not KEY_FORM.fullmatch(api_key):
-        raise RefusedInput(
-            N_(
-                "This is not a Mailchimp API key. A key has 32 digits and letters a–f, a hyphen and the "
-                "data centre, like 0123456789abcdef0123456789abcdef-us6. Copy it again in Mailchimp: "
-                "Profile → Extras → API keys."
-            )
-        )
-    return api_key
-
-
-def datacentre(api_key: str) -> str:
-    """The data centre that a checked key names, such as ``us6``."""
-    return api_key.rpartition("-")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +144,8 @@ class Webhook:
 
 
 class Client:
-    """Mailchimp for one key. Every method raises :class:`~.errors.MailchimpError` and nothing else.
+    """Mailchimp for one key or token. Every method raises :class:`~.errors.MailchimpError` and nothing
+    else.
 
     :ivar until: no write begins after this (``time.monotonic()``): a process that was stopped in between
         would speak out of turn; it meets :class:`~.errors.LeaseLost` instead. None: at any time.
@@ -177,14 +154,19 @@ class Client:
     until: float | None = None
 
     def __init__(
-        self, api_key: str, *, api_url: str | None = None, timeout_s: float = 30.0
+        self,
+        api_key: str | Credential,
+        *,
+        api_url: str | None = None,
+        timeout_s: float = 30.0,
     ) -> None:
         """
-        :param api_key: checked here again, so that no other text becomes a host name.
+        :param api_key: a key is checked here again, so that no other text becomes a host name.
         :raises RefusedInput: the key has not the form of one.
         """
-        self._key = check_key(api_key)
-        self._library = Transport(self._key, api_url=api_url, timeout_s=timeout_s)
+        if isinstance(api_key, str):
+            api_key = Credential.of_key(api_key)
+        self._library = Transport(api_key, api_url=api_url, timeout_s=timeout_s)
 
     def __enter__(self) -> Client:
         return self

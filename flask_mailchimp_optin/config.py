@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl, urlsplit
 from .errors import ConfigError
 
 PREFIX = "MAILCHIMP_OPTIN_"
-#: Mailchimp's API keys: 32 hexadecimal digits, a hyphen, the data centre. Nothing else may become part
-#: of a host name.
-KEY_FORM = re.compile(r"[0-9a-f]{32}-[a-z]{2,4}[0-9]{1,3}", re.ASCII)
+#: Mailchimp's data centres, such as us6. Nothing else may become part of a host name.
+DATACENTRE = r"[a-z]{2,4}[0-9]{1,3}"
+#: Mailchimp's API keys: 32 hexadecimal digits, a hyphen, the data centre.
+KEY_FORM = re.compile(rf"[0-9a-f]{{32}}-{DATACENTRE}", re.ASCII)
 #: What may stand after the ? of Redis' address. Its client takes more: some would undo our short
 #: timeouts or break RQ, and a misspelt one would show only when a worker is to be woken.
 _REDIS_OPTIONS = ("db", "username", "password", "protocol", "health_check_interval", "client_name")
@@ -55,6 +56,15 @@ class Config:
         "then uses it and asks for none. Not with several tenants. None: an administrator enters it.",
         None,
         secret=True,
+    )
+    OAUTH_CLIENT_ID: str | None = _key(
+        "The client id of the application as it is registered at Mailchimp: the settings page then has "
+        '"Connect with Mailchimp" beside the API key. Needs OAUTH_CLIENT_SECRET and PUBLIC_URL; not '
+        "with API_KEY. None: by API key only.",
+        None,
+    )
+    OAUTH_CLIENT_SECRET: str | None = _key(
+        "The client secret that belongs to OAUTH_CLIENT_ID.", None, secret=True
     )
     REDIS_URL: str = _key(
         "Redis for RQ: redis://, rediss:// (TLS) or unix://; after a ? such options as ssl_ca_certs.",
@@ -105,6 +115,11 @@ class Config:
         0,
     )
 
+    @property
+    def oauth_redirect(self) -> str:
+        """Where Mailchimp sends an administrator back to who agreed there."""
+        return f"{(self.PUBLIC_URL or '').rstrip('/')}{self.URL_PREFIX}/login/done"
+
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> Config:
         """The checked configuration from ``app.config``.
@@ -120,6 +135,9 @@ class Config:
         _require_keys(given)
         if isinstance(given.get("ENCRYPTION_KEYS"), list):
             given["ENCRYPTION_KEYS"] = tuple(given["ENCRYPTION_KEYS"])
+        # Mailchimp's are made of digits, which the environment takes for a number.
+        if type(given.get("OAUTH_CLIENT_ID")) is int:
+            given["OAUTH_CLIENT_ID"] = str(given["OAUTH_CLIENT_ID"])
         for name, value in given.items():
             _check_type(known[name], value)
         config = cls(**given)
@@ -183,6 +201,39 @@ def _check_values(config: Config) -> None:
     _check_redis_url(config.REDIS_URL)
     for name in ("PUBLIC_URL", "API_URL"):
         _check_url(name, getattr(config, name))
+    _check_oauth(config)
+
+
+def _check_oauth(config: Config) -> None:
+    given = [
+        name
+        for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET")
+        if getattr(config, name) is not None
+    ]
+    if not given:
+        return
+    if len(given) == 1:
+        raise ConfigError(
+            f"{PREFIX}OAUTH_CLIENT_ID and {PREFIX}OAUTH_CLIENT_SECRET belong together: only "
+            f"{PREFIX}{given[0]} is set. Set both, or none."
+        )
+    for name in given:
+        if not re.fullmatch(r"[!-~]{1,200}", getattr(config, name)):
+            raise ConfigError(f"{PREFIX}{name} is empty, or holds blanks or line ends.")
+    if config.API_KEY is not None:
+        raise ConfigError(
+            f"{PREFIX}API_KEY and {PREFIX}OAUTH_CLIENT_ID are two ways to connect. Leave one out."
+        )
+    if config.PUBLIC_URL is None:
+        raise ConfigError(
+            f"{PREFIX}OAUTH_CLIENT_ID needs {PREFIX}PUBLIC_URL: there Mailchimp sends an administrator "
+            "back to who agreed."
+        )
+    if urlsplit(config.PUBLIC_URL).hostname == "localhost":
+        raise ConfigError(
+            f"{PREFIX}PUBLIC_URL must have 127.0.0.1 instead of localhost where "
+            f"{PREFIX}OAUTH_CLIENT_ID is set: Mailchimp sends nobody back to localhost."
+        )
 
 
 def in_the_clear(url: str) -> bool:

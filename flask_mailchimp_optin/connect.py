@@ -20,6 +20,7 @@ from . import (
     contacts,
     fields,
     hooks,
+    login,
     overviews,
     reconcile,
     runs,
@@ -27,8 +28,9 @@ from . import (
     signals,
     site,
 )
-from .client import Account, Audience, Client, check_key, datacentre
+from .client import Account, Audience, Client
 from .config import Config
+from .credential import Credential
 from .errors import CopiedSite, KeyRefused, MailchimpError, NotConnected, RefusedInput
 from .overviews import DELETION_POLICIES, ListChanges, Overview, Settings
 from .services import Services, Transaction
@@ -49,16 +51,34 @@ def connect(services: Services, tenant: str, api_key: str | None = None) -> Over
         tenant's connection belongs to another site; nothing was sent anywhere.
     :raises MailchimpError: Mailchimp refused it or could not be reached; nothing was changed.
     """
-    config = services.config
-    api_key = check_key(_key_to_use(config, api_key))
+    credentials = Credential.of_key(_key_to_use(services.config, api_key))
+    _not_a_copy(services, tenant)
+    return _connect(services, tenant, credentials)
+
+
+def log_in(services: Services, tenant: str, authorization: str) -> Overview:
+    """The same with what Mailchimp answered to an administrator who agreed there.
+
+    :param authorization: Mailchimp's code, which is good for one access token.
+    :raises RefusedInput: Mailchimp did not take it, or the tenant's connection belongs to another site.
+    :raises MailchimpError: Mailchimp could not be reached; nothing was changed.
+    """
+    _not_a_copy(services, tenant)
+    return _connect(services, tenant, login.fetch(services.config, authorization))
+
+
+def _not_a_copy(services: Services, tenant: str) -> None:
     with suppress(NotConnected):
         of_tenant(services, tenant)  # a copy first says that it is one
-    with Client(api_key, api_url=config.API_URL, timeout_s=config.TIMEOUT_S) as client:
+
+
+def _connect(services: Services, tenant: str, credentials: Credential) -> Overview:
+    with services.client_with(credentials) as client:
         account, lists = client.account(), client.audiences()
 
     def work(tx: Transaction) -> None:
         before = overviews.find(tx, services, tenant)
-        connection_id = _save_key(tx, services, tenant, api_key, account)
+        connection_id = _save_key(tx, services, tenant, credentials, account)
         _store(tx, services, connection_id, lists)
         _choose_master(tx, services, connection_id, lists)
         after = overviews.find(tx, services, tenant)
@@ -93,12 +113,12 @@ def _other_master(before: Row[Any], after: Row[Any]) -> bool:
 
 
 def _save_key(
-    tx: Transaction, services: Services, tenant: str, api_key: str, account: Account
+    tx: Transaction, services: Services, tenant: str, credentials: Credential, account: Account
 ) -> int:
     table = services.tables.connection
     values = {
-        "sealed_key": services.vault.seal(api_key, f"api-key:{tenant}"),
-        "key_hint": f"…{api_key[28:32]}-{datacentre(api_key)}",
+        "sealed_key": services.vault.seal(credentials.text, f"api-key:{tenant}"),
+        "key_hint": credentials.hint,
         "account_name": account.name[:255],
         "suspended": None,
         "paused_until": None,

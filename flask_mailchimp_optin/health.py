@@ -148,7 +148,9 @@ def _connection(services: Services, overview: Overview) -> Check:
             code="connection",
             level=ERROR,
             text=overview.suspended,
-            hint=N_("Enter a good API key. All changes are kept until then."),
+            hint=N_("Connect again on the settings page. All changes are kept until then.")
+            if overview.by_login
+            else N_("Enter a good API key. All changes are kept until then."),
         )
     problem = _sealed(services, overview.tenant)
     if problem is not None:
@@ -157,6 +159,8 @@ def _connection(services: Services, overview: Overview) -> Check:
         return _off(services, overview)
     name = overview.account_name
     text = Text("Connected with %(name)s and enabled.", name=name)
+    if overview.by_login:
+        text = Text("Connected with %(name)s by its login (OAuth) and enabled.", name=name)
     return Check(code="connection", level=OK, text=text)
 
 

@@ -133,7 +133,7 @@ def _connection() -> list[Any]:
         *_pk("connection"),
         Column("tenant", Key, nullable=False),
         Column("sealed_key", Text, nullable=False),
-        Column("key_hint", String(40), nullable=False),  # last four digits and data centre
+        Column("key_hint", String(40), nullable=False),  # Credential.hint
         Column("account_name", String(255), nullable=False),
         Column("site", Text, nullable=False),  # where it was connected; see site.py
         Column("enabled", Boolean, nullable=False),

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Row, func, select
 
 from . import fields, hooks, reconcile, runs, site
+from .credential import is_token_hint
 from .fields import NO_FIELDS, FieldsView
 from .models import utc
 from .services import Services, Transaction
@@ -93,6 +94,8 @@ class Overview:
     """A tenant's connection, for people. Everything but the tenant is empty while not connected.
 
     :param key_hint: the key's last four digits and data centre.
+    :param by_login: whether somebody agreed at Mailchimp, and no key was entered.
+    :param can_log_in: whether that is possible here.
     :param suspended: why nothing is sent, in plain words; None if all is well.
     :param other_site: why this looks like a copy of the site that was connected, or like a place it
         moved to, in plain words; nothing is sent until somebody says which.
@@ -111,6 +114,8 @@ class Overview:
     connected: bool = False
     account_name: str = ""
     key_hint: str = ""
+    by_login: bool = False
+    can_log_in: bool = False
     suspended: str | None = None
     other_site: str | None = None
     paused_until: datetime | None = None
@@ -141,10 +146,12 @@ def tenants(services: Services) -> list[str]:
 
 def read(services: Services, tenant: str) -> Overview:
     """A tenant's connection as it is now."""
+    configured = services.config.API_KEY is not None
+    can_log_in = services.config.OAUTH_CLIENT_ID is not None
     with services.begin() as tx:
         connection = find(tx, services, tenant)
         if connection is None:
-            return Overview(tenant=tenant, configured=services.config.API_KEY is not None)
+            return Overview(tenant=tenant, configured=configured, can_log_in=can_log_in)
         table = services.tables.audience
         rows = tx.rows(
             select(table).where(table.c.connection_id == connection.id).order_by(table.c.id)
@@ -166,6 +173,7 @@ def read(services: Services, tenant: str) -> Overview:
         connected=True,
         account_name=connection.account_name,
         key_hint=connection.key_hint,
+        by_login=is_token_hint(connection.key_hint),
         suspended=connection.suspended,
         other_site=other_site,
         paused_until=utc(connection.paused_until),
@@ -181,7 +189,8 @@ def read(services: Services, tenant: str) -> Overview:
         lists=lists,
         changes=_changes(connection, rows),
         synced_at=utc(connection.synced_at),
-        configured=services.config.API_KEY is not None,
+        configured=configured,
+        can_log_in=can_log_in,
         other_key=_is_other_key(services, connection),
         first=first.state if first is not None else None,
         first_says=first.message if first is not None else None,

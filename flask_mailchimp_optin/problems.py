@@ -33,22 +33,35 @@ CUT_OFF = N_(
     "Mailchimp did not answer in time, or the answer broke off. Whether the request took effect is "
     "checked before it is sent again."
 )
+KEY_REFUSED = N_(
+    "Mailchimp refused the API key: it is wrong, was revoked, belongs to another data "
+    "centre, or its account is deactivated. Make a new key in Mailchimp (Profile → Extras → "
+    "API keys) and enter it here."
+)
+TOKEN_REFUSED = N_(
+    "Mailchimp no longer lets this application in: what was agreed to there was revoked, or the "
+    "account is deactivated. Connect again."
+)
+NOT_KEYS_USER = N_(
+    "The API key's user may not do this at Mailchimp. Use a key of an owner, an admin or a manager."
+)
+NOT_TOKENS_USER = N_(
+    "Whoever agreed at Mailchimp may not do this there. Connect again as an owner, an admin or a "
+    "manager."
+)
 
 
-def classified(status: int, problem: Mapping[str, Any]) -> MailchimpError:
-    """The error of ours that a problem document, or an answer without one, stands for."""
+def classified(
+    status: int, problem: Mapping[str, Any], *, by_token: bool = False
+) -> MailchimpError:
+    """The error of ours that a problem document, or an answer without one, stands for.
+
+    :param by_token: an access token was sent, and not an API key: there is another way out.
+    """
     title = _ADDRESS.sub("", str(problem.get("title") or ""))[:100]
     has_document = "title" in problem or "detail" in problem
     if status == 401 or (status == 403 and title in ("User Disabled", "Wrong Datacenter")):
-        return KeyRefused(
-            N_(
-                "Mailchimp refused the API key: it is wrong, was revoked, belongs to another data "
-                "centre, or its account is deactivated. Make a new key in Mailchimp (Profile → Extras → "
-                "API keys) and enter it here."
-            ),
-            status=status,
-            title=title,
-        )
+        return KeyRefused(TOKEN_REFUSED if by_token else KEY_REFUSED, status=status, title=title)
     if status == 429 or (status == 403 and not has_document):
         # A body-less 403 is the firewall in front of the API, not a revoked key.
         return TryLater(
@@ -58,12 +71,7 @@ def classified(status: int, problem: Mapping[str, Any]) -> MailchimpError:
         )
     if status == 403:
         return PermissionDenied(
-            N_(
-                "The API key's user may not do this at Mailchimp. Use a key of an owner, an admin or a "
-                "manager."
-            ),
-            status=status,
-            title=title,
+            NOT_TOKENS_USER if by_token else NOT_KEYS_USER, status=status, title=title
         )
     if status == 404 and has_document:
         return NotFound(N_("Mailchimp doesn't have this any more."), status=404, title=title)

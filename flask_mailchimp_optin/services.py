@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from . import signals
 from .client import Client
 from .config import Config
+from .credential import Credential
 from .ledger import Facts
 from .mapping import BoundMapping
 from .models import Tables, utc
@@ -155,9 +156,16 @@ class Services:
         raise AssertionError("unreachable")
 
     def client(self, connection: Row[Any]) -> Client:
-        """Mailchimp for this connection's key."""
+        """Mailchimp for this connection's key or token."""
         api_key = self.vault.open(connection.sealed_key, f"api-key:{connection.tenant}")
-        return Client(api_key, api_url=self.config.API_URL, timeout_s=self.config.TIMEOUT_S)
+        return self.client_with(Credential.stored(api_key) or api_key)
+
+    def client_with(self, credentials: Credential | str) -> Client:
+        """Mailchimp for a key or token.
+
+        :raises RefusedInput: it is neither.
+        """
+        return Client(credentials, api_url=self.config.API_URL, timeout_s=self.config.TIMEOUT_S)
 
     def connection(self, tx: Transaction, connection_id: int) -> Row[Any] | None:
         """A connection's row."""

@@ -1,9 +1,9 @@
 """The only HTTP to Mailchimp: the library's requests over pooled connections with one deadline each.
 
-For ``client``; and for ``doctor``, which looks from outside at our own address. A socket's timeout
-starts anew with every byte that arrives, so a server that drips would hold a worker for as long as it
-likes: here each read gets only what is left of the request's time. Nothing that leaves here holds a
-key, an address or a body.
+For ``client`` and ``login``; and for ``doctor``, which looks from outside at our own address. A socket's
+timeout starts anew with every byte that arrives, so a server that drips would hold a worker for as long
+as it likes: here each read gets only what is left of the request's time. Nothing that leaves here holds
+a key, an address or a body.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from typing import Any, TypeVar
 import requests
 from mailchimp3 import MailChimp
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 from urllib3 import Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from .credential import Credential
 from .errors import MailchimpError, OutcomeUnknown, TryLater
 from .problems import CERTIFICATE, CUT_OFF, UNREACHABLE, classified
 from .texts import N_
@@ -36,25 +38,46 @@ _REQUEST_ID = re.compile(r"[0-9a-fA-F-]{8,36}", re.ASCII)
 _OWN_LIMIT = 1024  # bytes that are read of what our own address answers
 
 
-class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
-    """mailchimp3 over one pooled session: a total deadline, no redirects, no proxies, a body cap.
+class Header(AuthBase):
+    """An ``Authorization`` header; nothing that could be shown holds what is in it."""
 
-    The library itself has no timeout, follows redirects with the key, honours proxy variables and
-    logs bodies; all its requests pass through ``_make_request``.
+    def __init__(self, authorization: str) -> None:
+        self._authorization = authorization
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._authorization
+        return request
+
+
+class Form(AuthBase):
+    """A form that says who asks, in place of a header; not shown either."""
+
+    def __init__(self, **credentials: str | None) -> None:
+        self._credentials = credentials
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.prepare_body(self._credentials, None)
+        return request
+
+
+class Wire:
+    """Requests over one pooled session: a total deadline, no redirects, no proxies, a body cap.
 
     :ivar date: the ``Date`` header of the last answer, whatever it said; "" before.
     """
 
     date = ""
 
-    def __init__(self, api_key: str, *, api_url: str | None, timeout_s: float) -> None:
-        super().__init__(mc_api=api_key, mc_user="flask-mailchimp-optin")
-        if api_url is not None:
-            self.base_url = api_url
+    def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._session = _session(pool_maxsize=10)
 
-    def _make_request(self, **kwargs: Any) -> requests.Response:
+    def request(self, **kwargs: Any) -> requests.Response:
+        """The answer, whole, whatever its status.
+
+        :raises OutcomeUnknown: it was a redirect, too large or too late.
+        :raises TryLater: nothing was sent.
+        """
         deadline = time.monotonic() + self._timeout_s
         connect_s = min(10.0, self._timeout_s)
         kwargs.update(
@@ -65,29 +88,63 @@ class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
         kwargs.pop("hooks", None)
         response = _without_context(lambda: _opened(self._session, kwargs))
         self.date = response.headers.get("Date", "")
-        response._content = _without_context(lambda: _body(response, deadline))
+        response._content = _without_context(lambda: _body(response, deadline)).getvalue()
         response.encoding = "utf-8"  # else requests guesses it, for minutes with a large body
-        if response.status_code >= 300:
-            raise _with_id(_refused(response), response)
+        if 300 <= response.status_code < 400:
+            error = OutcomeUnknown(
+                N_(
+                    "Mailchimp answered with a redirect, which is never followed with a key. "
+                    "It will be tried again."
+                ),
+                status=response.status_code,
+            )
+            raise with_id(error, response)
         return response
 
     def close(self) -> None:
+        """Give the pooled connections back."""
         self._session.close()
 
 
-def _refused(response: requests.Response) -> MailchimpError:
-    if response.status_code >= 400:
-        return classified(response.status_code, _problem(response.content))
-    return OutcomeUnknown(
-        N_(
-            "Mailchimp answered with a redirect, which is never followed with a key. "
-            "It will be tried again."
-        ),
-        status=response.status_code,
-    )
+class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
+    """mailchimp3 over a :class:`Wire`.
+
+    The library itself has no timeout, follows redirects with the key, honours proxy variables and
+    logs bodies; all its requests pass through ``_make_request``. For a token it would ask for the data
+    centre first, and believe any answer: so it is told of a key that is none.
+    """
+
+    def __init__(self, credentials: Credential, *, api_url: str | None, timeout_s: float) -> None:
+        is_token = credentials.is_token
+        super().__init__(
+            mc_api=f"{'0' * 32}-{credentials.datacentre}" if is_token else credentials.secret,
+            mc_user="flask-mailchimp-optin",
+        )
+        if is_token:
+            self.auth = Header(f"Bearer {credentials.secret}")
+        if api_url is not None:
+            self.base_url = api_url
+        self._is_token = is_token
+        self._wire = Wire(timeout_s)
+
+    def _make_request(self, **kwargs: Any) -> requests.Response:
+        response = self._wire.request(**kwargs)
+        if response.status_code >= 400:
+            problem = problem_of(response.content)
+            error = classified(response.status_code, problem, by_token=self._is_token)
+            raise with_id(error, response)
+        return response
+
+    @property
+    def date(self) -> str:
+        """The ``Date`` header of the last answer; "" before."""
+        return self._wire.date
+
+    def close(self) -> None:
+        self._wire.close()
 
 
-def _with_id(error: MailchimpError, response: requests.Response) -> MailchimpError:
+def with_id(error: MailchimpError, response: requests.Response) -> MailchimpError:
     """The error with the request's id, if it is one: whoever answered may have written anything."""
     told = response.headers.get("X-Request-Id", "")
     if _REQUEST_ID.fullmatch(told):
@@ -159,23 +216,21 @@ def _never_sent(error: requests.exceptions.ConnectionError) -> bool:
     return "NewConnectionError" in text or "NameResolutionError" in text
 
 
-def _body(response: requests.Response, deadline: float) -> bytes | MailchimpError:
-    cut_off = OutcomeUnknown(CUT_OFF, status=response.status_code)
-    chunks: list[bytes] = []
-    size = 0
+def _body(response: requests.Response, deadline: float) -> io.BytesIO | MailchimpError:
+    """The whole body, in no variable that could be shown: an answer may hold a secret."""
+    body, cut_off = io.BytesIO(), OutcomeUnknown(CUT_OFF, status=response.status_code)
     with response:
         try:
-            for chunk in response.iter_content(65536):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > _BODY_LIMIT or time.monotonic() > deadline:
-                    return _with_id(cut_off, response)
+            pieces = response.iter_content(65536)
+            while body.write(next(pieces, b"")):
+                if body.tell() > _BODY_LIMIT or time.monotonic() > deadline:
+                    return with_id(cut_off, response)
         except requests.exceptions.RequestException:
-            return _with_id(cut_off, response)
-    return b"".join(chunks)
+            return with_id(cut_off, response)
+    return body
 
 
-def _problem(body: bytes) -> dict[str, Any]:
+def problem_of(body: bytes) -> dict[str, Any]:
     """The problem document of an answer; empty where it isn't one (HTML, a list, nothing)."""
     try:
         problem = json.loads(body)

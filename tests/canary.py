@@ -15,6 +15,10 @@ from contextlib import contextmanager
 SECRETS = {
     "an API key": re.compile(r"[0-9a-f]{32}-us[0-9]+"),
     "a password in a header": re.compile(r"(?i)\bbasic [A-Za-z0-9+/]{20,}"),
+    "an access token": re.compile(
+        r"(?i)(?:\bbearer |\boauth |\boauth:us6:|access_token\W{1,4})[0-9a-f]{32}"
+    ),
+    "a client secret": re.compile(r"(?<![0-9a-f])[0-9a-f]{50}(?![0-9a-f])"),
     "a webhook's address": re.compile(r"/webhook/[A-Za-z0-9_-]{40,}"),
     "a signing secret": re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"),
     "an encryption key": re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}=(?![A-Za-z0-9_=-])"),

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sentry_sdk.scrubber import DEFAULT_DENYLIST
@@ -24,8 +25,9 @@ from sqlalchemy.exc import IntegrityError
 import flask_mailchimp_optin
 from flask_mailchimp_optin import cli, hooks
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.house import KEY, Host, db
+from tests.house import KEY, Clock, Host, db
 from tests.views.admin import ROOT, Admin
+from tests.views.test_login import answered, asked, returned, with_login
 
 ADDRESS = "canary-5d1f@example.com"
 PAGES = ["/", "/activity", "/activity/progress", "/activity/attention", "/activity/attention.csv"]
@@ -154,6 +156,29 @@ def test_no_local_variable_shows_a_key_but_under_a_name_that_error_trackers_hide
     # What Mailchimp is told and tells of a webhook comes in as it is; docs/recipes.rst has the rest.
     raw = {file for file, _ in found.places_of({*before, *after} - keys)}
     assert raw <= {"client.py", "transport.py", "hooks.py"}
+
+
+def test_nor_an_access_token_a_code_or_a_client_secret(
+    tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock
+) -> None:
+    with with_login(tmp_path, sandbox, clock) as host:
+        admin = Admin(host.app.test_client())
+        with watched() as found:
+            back = answered(asked(admin))
+            returned(admin.client, back)
+            admin.save(enabled="y")
+            host.work()
+            host.add(ADDRESS, wants_news=True)
+            host.work()
+            sandbox.revoke_tokens()
+            admin.send("/lists/refresh")
+        (code,) = parse_qs(urlsplit(back).query)["code"]
+        (row,) = host.rows("connection")
+        token = host.services.vault.open(row.sealed_key, "api-key:").rpartition(":")[2]
+        client_secret = host.services.config.OAUTH_CLIENT_SECRET
+    assert len(token) == len(code) == 32
+    assert client_secret is not None
+    assert found.places_of({token, code, client_secret}) == set()
 
 
 def test_no_page_and_no_command_tells_a_secret_and_few_tell_an_address(connected: Host) -> None:

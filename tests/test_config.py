@@ -174,6 +174,39 @@ def test_a_right_value_is_taken_as_it_is(name: str, value: object) -> None:
     assert getattr(read(**{name: value}), name) == value
 
 
+SITE = {"PUBLIC_URL": "https://crm.example.com/"}
+APP = {"OAUTH_CLIENT_ID": "123456789012", "OAUTH_CLIENT_SECRET": "5" * 50}
+
+
+@pytest.mark.parametrize("client_id", ["123456789012", 123456789012], ids=["text", "environment"])
+def test_mailchimps_login_needs_three_settings_and_says_where_one_comes_back(
+    client_id: object,
+) -> None:
+    config = read(**SITE, **APP | {"OAUTH_CLIENT_ID": client_id})
+    assert config.OAUTH_CLIENT_ID == "123456789012"
+    assert config.oauth_redirect == ("https://crm.example.com/integrations/mailchimp/login/done")
+    assert APP["OAUTH_CLIENT_SECRET"] not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param({**SITE, "OAUTH_CLIENT_ID": "1"}, "Set both, or none", id="no-secret"),
+        pytest.param({**SITE, "OAUTH_CLIENT_SECRET": "1"}, "Set both, or none", id="no-id"),
+        pytest.param(SITE | APP | {"OAUTH_CLIENT_ID": ""}, "CLIENT_ID is empty", id="empty"),
+        pytest.param(SITE | APP | {"OAUTH_CLIENT_SECRET": "x\n"}, "line ends", id="line-end"),
+        pytest.param(APP, "needs MAILCHIMP_OPTIN_PUBLIC_URL", id="no-address"),
+        pytest.param(APP | {"PUBLIC_URL": "http://localhost:5000"}, "127.0.0.1", id="localhost"),
+        pytest.param(SITE | APP | {"API_KEY": "a" * 32 + "-us6"}, "two ways", id="key-too"),
+    ],
+)
+def test_mailchimps_login_half_configured_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(**settings)
+    assert words in str(refused.value)
+    assert APP["OAUTH_CLIENT_SECRET"] not in str(refused.value)
+
+
 def test_the_configuration_shows_no_secret_when_it_is_printed() -> None:
     config = read(REDIS_URL="redis://:canary@localhost/0")
     assert KEY not in repr(config)

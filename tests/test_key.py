@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin.client import Client, check_key, datacentre
+from flask_mailchimp_optin.client import Client
+from flask_mailchimp_optin.credential import check_key, datacentre
 from flask_mailchimp_optin.errors import RefusedInput, TryLater
 
 HEX = "9f8e7d6c5b4a39281706f5e4d3c2b1a0"

@@ -14,6 +14,7 @@ from . import (  # noqa: F401  # they add their routes
     attention,
     customer,
     guard,
+    login,
     rings,
     settings,
     webhook,

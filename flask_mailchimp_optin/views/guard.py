@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, current_app, g, render_template, r
 from flask_wtf.csrf import CSRFError, validate_csrf
 from wtforms import ValidationError
 
-from .. import i18n, state
+from .. import i18n, login, state
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
@@ -68,7 +68,8 @@ def _expired(_: CSRFError) -> tuple[str, int]:
 def _told(response: Response) -> Response:
     """Who did what, or took data along, is told in the log: what they had to pass is checked by now."""
     taken_along = "attachment" in response.headers.get("Content-Disposition", "")
-    if response.status_code < 400 and (request.method == "POST" or taken_along):
+    is_act = request.method == "POST" or request.endpoint == "mailchimp_optin.logged_in"
+    if response.status_code < 400 and (is_act or taken_along):
         here = state.current()
         who = {"actor": here.services.facts().actor, "tenant": here.tenant()}
         logger.info("an administrator acted", extra={"endpoint": request.endpoint, **who})
@@ -78,10 +79,13 @@ def _told(response: Response) -> Response:
 @pages.after_request
 def _headers(response: Response) -> Response:
     """Headers that keep the pages to themselves; the host may have set stricter ones."""
+    config = state.current().config
+    # Browsers ask this of where a form's answer leads, too.
+    login_too = f" {login.origins(config)}" if config.OAUTH_CLIENT_ID is not None else ""
     response.headers.setdefault(
         "Content-Security-Policy",
         "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'",
+        f"form-action 'self'{login_too}; frame-ancestors 'none'",
     )
     response.headers.setdefault("X-Frame-Options", "DENY")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

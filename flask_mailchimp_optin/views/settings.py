@@ -45,17 +45,26 @@ def _connect(overview: Overview) -> Answer:
         try:
             after = connect.connect(*here(), api_key)
             if overview.connected:
-                flash(*_replaced(overview, after))
+                flash(*replaced(overview, after))
             return redirect(url_for(".settings", connected="yes"), 303)
         except (RefusedInput, MailchimpError) as error:
             form.api_key.errors = [said(error)]
     return _page(overview, connect_form=form)
 
 
-def _replaced(before: Overview, after: Overview) -> tuple[str, str]:
-    """What came of another key, and how good that is."""
+def replaced(before: Overview, after: Overview) -> tuple[str, str]:
+    """What came of another key or login, and how good that is."""
     lists = [{row.list_id for row in one.lists if not row.gone} for one in (before, after)]
-    if lists[0] and not lists[0] & lists[1]:
+    is_other = bool(lists[0]) and not lists[0] & lists[1]
+    if is_other and after.by_login:
+        return (
+            _(
+                "You logged in to another account, with other lists. Look whether the master list is "
+                "the right one."
+            ),
+            "warning",
+        )
+    if is_other:
         return (
             _(
                 "This key belongs to another account, with other lists. Look whether the master list is "
@@ -63,6 +72,8 @@ def _replaced(before: Overview, after: Overview) -> tuple[str, str]:
             ),
             "warning",
         )
+    if after.by_login:
+        return _("Mailchimp is connected anew. Everything else stays as it was."), "success"
     return _("The key was replaced. Everything else stays as it was."), "success"
 
 

@@ -28,12 +28,12 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def served(app: Flask) -> Iterator[str]:
-    """The pages' address, while the application is served under the strictest policy."""
+def served(app: Flask, policy: str = STRICTEST) -> Iterator[str]:
+    """The pages' address, while the application is served under the strictest policy, or this one."""
 
     @app.after_request
     def _strict(response: Response) -> Response:
-        response.headers.add("Content-Security-Policy", STRICTEST)
+        response.headers.add("Content-Security-Policy", policy)
         return response
 
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)

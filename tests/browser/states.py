@@ -123,6 +123,16 @@ def not_connected(at: Scene) -> None:
 
 
 @_state
+def login_offered(at: Scene) -> None:
+    """Connect with Mailchimp"""
+    config = at.host.services.config  # as after a restart with another one
+    app = at.host.sandbox.register_app(config.oauth_redirect)
+    object.__setattr__(config, "OAUTH_CLIENT_ID", app.client_id)
+    object.__setattr__(config, "OAUTH_CLIENT_SECRET", app.client_secret)
+    at.open()
+
+
+@_state
 def key_refused(at: Scene) -> None:
     """Nothing was changed"""
     at.open()

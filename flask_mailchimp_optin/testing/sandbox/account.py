@@ -37,6 +37,7 @@ class Account:
         self.lock = threading.RLock()
         self.api_key: str | None = api_key or made_up_key(datacentre)
         self.datacentre = self.api_key.rpartition("-")[2] if api_key else datacentre
+        self.access_tokens: list[str] = []  # that applications were given, and that still work
         self.clock = clock or real_clock
         self.quirks = Quirks()
         self.audiences: dict[str, Audience] = {}
@@ -51,6 +52,11 @@ class Account:
         self.base_url = ""
         self.bell: RingBell = lambda audience, hook, kind, body: None
         self._web_id = 100_000 + secrets.randbelow(900_000)
+
+    def new_token(self) -> str:
+        """An access token for an application that was let in; it never expires."""
+        self.access_tokens.append(secrets.token_hex(16))
+        return self.access_tokens[-1]
 
     def actor(self, by: By, *, request: int | None = None, ip: str = "") -> Actor:
         return Actor(by=by, at=iso(self.clock()), request=request, ip=ip)

@@ -187,6 +187,10 @@ class Acts:
         self._account.api_key = made_up_key(self._account.datacentre)
         return self._account.api_key
 
+    def revoke_tokens(self) -> None:
+        """The account's owner takes back what applications were let in with."""
+        self._account.access_tokens.clear()
+
     def deactivate_account(self, active: bool = False) -> None:
         self._account.active = active
 

@@ -96,10 +96,15 @@ class Api:
         key = _sent_key(request.headers.get("Authorization", ""))
         if key is None:
             raise named("APIKeyMissing")
-        if key != self.account.api_key:
+        if key != self.account.api_key and not self._is_token(request, key):
             raise named("APIKeyInvalid")
         if not self.account.active:
             raise named("UserDisabled")
+
+    def _is_token(self, request: Request, key: str) -> bool:
+        """An access token goes in a header of its own kind, never as a password."""
+        is_basic = request.headers["Authorization"].lower().startswith("basic")
+        return not is_basic and key in self.account.access_tokens
 
     def _matched(self, request: Request) -> tuple[Endpoint, dict[str, str]]:
         path = request.path.removeprefix(ROOT) or "/"

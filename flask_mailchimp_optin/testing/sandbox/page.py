@@ -24,6 +24,7 @@ from .account import Account
 from .acts import ImpossibleActError
 from .asking import matches
 from .audiences import Audience
+from .login import Login, LoginError
 from .members import Member
 from .page_acts import ACTS, Asked, subscribe
 
@@ -48,6 +49,8 @@ _RULES = (
     ("GET", "/audiences/<list_id>/members/<path:email>", "member"),
     ("GET", "/subscribe", "form"),
     ("POST", "/subscribe", "sign_up"),
+    ("GET", "/oauth2/authorize", "authorize"),
+    ("POST", "/oauth2/authorize", "authorized"),
 )
 
 
@@ -68,9 +71,10 @@ def _templates() -> Environment:
 class Page:
     """The WSGI application behind everything that is not the API."""
 
-    def __init__(self, sandbox: MailchimpSandbox, account: Account) -> None:
+    def __init__(self, sandbox: MailchimpSandbox, account: Account, login: Login) -> None:
         self.sandbox = sandbox
         self.account = account
+        self.login = login
         self._notes: dict[str, tuple[str, str]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -83,6 +87,8 @@ class Page:
             response = getattr(self, f"_{name}")(request, **args)
         except ImpossibleActError as error:
             response = self._shown(request, "message.html", 404, text=str(error))
+        except LoginError as error:
+            response = self._shown(request, "message.html", 400, text=str(error))
         except HTTPException as error:
             response = error
         return response(environ, start_response)
@@ -208,6 +214,21 @@ class Page:
         except ImpossibleActError as error:
             return self._back("/subscribe", str(error), kind="failed", id=audience.id)
         return self._back("/subscribe", done.note, id=audience.id)
+
+    def _authorize(self, request: Request) -> Response:
+        app = self.login.asked(request.args)
+        name = self.account.name
+        response = self._shown(request, "authorize.html", app=app, account_name=name)
+        # Browsers ask the policy about where the form's answer leads, too.
+        parts = urlsplit(app.redirect_uri)
+        policy = response.headers["Content-Security-Policy"]
+        there = f"form-action 'self' {parts.scheme}://{parts.netloc}"
+        response.headers["Content-Security-Policy"] = policy.replace("form-action 'self'", there)
+        return response
+
+    def _authorized(self, request: Request) -> Response:
+        agreed = request.form.get("agree") == "yes"
+        return redirect(self.login.answer(request.args, agreed=agreed), 303)
 
 
 def _require_same_site(request: Request) -> None:

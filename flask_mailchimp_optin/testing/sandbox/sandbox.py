@@ -32,6 +32,8 @@ from .faults import (
     reset,
     rewritten,
 )
+from .login import ROOT as LOGIN_ROOT
+from .login import App, Login
 from .members import subscriber_hash
 from .page import Page
 from .problems import named
@@ -43,10 +45,10 @@ from .server import hangs_up, served
 class MailchimpSandbox(Controls):
     """A Mailchimp account that lives in this process.
 
-    It is a WSGI application: ``/3.0/`` is the API, ``/`` a page where one acts as a subscriber or
-    administrator. Everything that happened can be read from ``requests``, ``status_changes``,
-    ``mails`` and ``rings``. Each of ``watchers`` is shown every API call as it arrives, before it
-    takes effect or goes wrong.
+    It is a WSGI application: ``/3.0/`` is the API, ``/oauth2/`` Mailchimp's login, ``/`` a page where
+    one acts as a subscriber or administrator. Everything that happened can be read from
+    ``requests``, ``status_changes``, ``mails`` and ``rings``. Each of ``watchers`` is shown every
+    API call as it arrives, before it takes effect or goes wrong.
 
     :param api_key: 32 hex digits, ``-`` and the data centre; made up if None.
     :param audiences: names of the audiences that exist at the start.
@@ -74,7 +76,8 @@ class MailchimpSandbox(Controls):
         self._api = Api(self._account, self._url_answers, signing=signing)
         self._faults = Faults()
         self._answered: dict[str, Response] = {}
-        self._page = Page(self, self._account)
+        self._login = Login(self._account)
+        self._page = Page(self, self._account, self._login)
         self._stopping = threading.Event()
         self._slots = threading.Lock()
         self._late = Late(lambda: self._account.clock())
@@ -104,6 +107,20 @@ class MailchimpSandbox(Controls):
     def api_key(self) -> str:
         """The key that is accepted now; empty after ``revoke_key``."""
         return self._account.api_key or ""
+
+    @property
+    def access_tokens(self) -> list[str]:
+        """What applications were let in with, and still are; see ``revoke_tokens``."""
+        return list(self._account.access_tokens)
+
+    def register_app(self, redirect_uri: str) -> App:
+        """Register an application for Mailchimp's login.
+
+        :param redirect_uri: where people are sent back to who agreed or declined.
+        :returns: with ``client_id`` and ``client_secret``.
+        :raises ValueError: Mailchimp would not take this address.
+        """
+        return self._login.register(redirect_uri)
 
     @property
     def page_url(self) -> str:
@@ -170,7 +187,7 @@ class MailchimpSandbox(Controls):
             # As Mailchimp answered it: to plain http, which would show the key to everybody.
             target = f"http://{environ.get('HTTP_HOST', '')}{ROOT}/"
             return Response(b"", 301, headers={"Location": target})(environ, start_response)
-        if path.startswith(f"{ROOT}/"):
+        if path.startswith((f"{ROOT}/", f"{LOGIN_ROOT}/")) and path != f"{LOGIN_ROOT}/authorize":
             return self._api_call(environ, start_response)
         return self._page(environ, start_response)
 
@@ -230,7 +247,10 @@ class MailchimpSandbox(Controls):
         after = self._faults.due_hooks(target, after=True)
 
         def real() -> Response:
-            response = self._api.answer(request, raw, index)
+            if request.path.startswith(f"{LOGIN_ROOT}/"):
+                response = self._login.call(request)
+            else:
+                response = self._api.answer(request, raw, index)
             while after:
                 after.pop(0)()
             return response
