@@ -10,7 +10,7 @@ DOCS := $(VENV)/.installed-docs
 MUTANTS := $(VENV)/.installed-mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-browser soak model machine pictures messages lint format types mutants audit docs bench clean chaos
+.PHONY: help demo demo-check test compat test-browser soak model machine pictures messages lint format types mutants audit docs bench clean chaos
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,6 +23,9 @@ demo-check: $(DEMO)  ## Start the same, drive both journeys over HTTP, print wha
 
 test: $(DEV)  ## Run the tests
 	$(BIN)/python -m pytest -n auto
+
+compat: $(DEV)  ## Run tests with the lowest versions, each Python on the path, older packages and other servers (SESSIONS="lowest newest")
+	$(BIN)/nox $(if $(SESSIONS),-s $(SESSIONS))
 
 test-browser: $(DEV)  ## Run the tests that drive /usr/bin/chromium
 	$(BIN)/python -m pytest -m browser
@@ -86,7 +89,7 @@ bench: $(DEV)  ## Measure (ONLY="commits latency sync", BENCH_CUSTOMERS=100000, 
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove what was made, but for .demo
-	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov mutants
+	rm -rf $(VENV) build dist docs/_build *.egg-info .nox .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov mutants
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'

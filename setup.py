@@ -33,8 +33,8 @@ setup(
         "mailchimp3>=3.0.18",
         "requests>=2.31",
         "cryptography>=42",
-        "email-validator>=2.1",
-        "blinker>=1.7",
+        "email-validator>=2.1.1",
+        "blinker>=1.9",
         "tzdata>=2024.1",
     ],
     entry_points={
@@ -85,6 +85,7 @@ setup(
             "types-jsonschema>=4.21",
             "types-PyMySQL>=1.1",
             "build>=1.2",
+            "nox>=2024.10.9",
             "SQLAlchemy-Continuum>=2.0",
             "twine>=5",
         ],

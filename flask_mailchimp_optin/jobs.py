@@ -337,11 +337,11 @@ class OurWorker(Worker):
     def run_maintenance_tasks(self) -> None:
         """RQ's own maintenance, our sweep, and our name again, should Redis have been restarted."""
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's
-        with self.connection.pipeline() as pipeline:
-            pipeline.hset(self.key, mapping=self.serialize())
-            worker_registration.register(self, pipeline)
-            pipeline.expire(self.key, self.worker_ttl + 60)
-            pipeline.execute()
+        if self.connection.hexists(self.key, "birth"):
+            worker_registration.register(self)
+        else:  # RQ's heartbeat has made the key again, with nothing else in it
+            self.connection.delete(self.key)
+            self.register_birth()  # type: ignore[no-untyped-call]  # RQ's
         enqueue(self.queues[0], "sweep")
 
     def perform_job(self, *args: Any, **kwargs: Any) -> bool:

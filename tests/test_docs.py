@@ -269,3 +269,26 @@ def test_every_fixture_is_in_the_table() -> None:
     shown = re.findall(r"^``(mailchimp_\w+)``  ", table, re.MULTILINE)
     tree = ast.parse(Path(plugin.__file__).read_text(encoding="utf-8"))
     assert sorted(shown) == sorted(f.name for f in tree.body if isinstance(f, ast.FunctionDef))
+
+
+def test_the_table_of_compatibility_is_what_nox_tries() -> None:
+    page = (DOCS / "compatibility.rst").read_text(encoding="utf-8")
+    rows = " ".join(page.split())
+    tree = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    assigned = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    pythons, older, servers = (
+        list(ast.literal_eval(assigned[name])) for name in ("PYTHONS", "OLDER", "SERVERS")
+    )
+    for tried in [*(f"Python {version}" for version in pythons), *older, *servers]:
+        assert tried in rows, tried
+    named = re.findall(r"^(\w+)  ", page.split("What it has")[1], flags=re.MULTILINE)
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert set(named) <= set(functions)
+    assert (named.count("older"), named.count("server")) == (len(older), len(servers))
+    for name in ("rq lowest, which is", "redis lowest, which is redis-py"):
+        (version,) = re.findall(rf"{name} (\d+\.\d+)", rows)
+        assert f'"{name.split()[0]}>={version}"' in (ROOT / "setup.py").read_text(encoding="utf-8")

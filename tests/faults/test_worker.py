@@ -199,7 +199,14 @@ def test_a_plain_rq_worker_serves_too(parts: Parts) -> None:
     parts.host.add("ada@example.com", wants_news=True)
     url = parts.environment["REDIS_URL"]
     worker = parts.run(
-        "rq.cli", "worker", "--burst", "--url", url, "--serializer", "json", parts.queue
+        "rq.cli",
+        "worker",
+        "--burst",
+        "--url",
+        url,
+        "--serializer",
+        "rq.serializers.JSONSerializer",
+        parts.queue,
     )
     worker.wait(30)
     assert subscribed(parts, "ada@example.com")
