@@ -130,6 +130,8 @@ class BoundMapping:
         self.model = model
         self.mapping = mapping
         self._check()
+        self.watched: frozenset[str]
+        self.watch_all: bool
         self.watched, self.watch_all = self._watched()
 
     @property
@@ -302,7 +304,10 @@ class BoundMapping:
         """The canonical address, or None if it can't be one."""
         return canonical_or_none(self.email_of(customer))
 
-    as_box = staticmethod(lambda value: as_box(value))
+    @staticmethod
+    def as_box(value: Any) -> bool | None:
+        """The checkbox as we understand this value of it."""
+        return as_box(value)
 
     # Keys
 

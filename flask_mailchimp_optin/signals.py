@@ -13,19 +13,19 @@ from blinker import NamedSignal, Namespace
 _namespace = Namespace()
 
 #: A tenant was connected to Mailchimp: ``tenant``.
-connected = _namespace.signal("mailchimp-connected")
+connected: NamedSignal = _namespace.signal("mailchimp-connected")
 #: A tenant's connection ended or was suspended: ``tenant``, ``reason``.
-disconnected = _namespace.signal("mailchimp-disconnected")
+disconnected: NamedSignal = _namespace.signal("mailchimp-disconnected")
 #: A customer is subscribed: ``tenant``, ``customer_key``, ``reason``.
-customer_subscribed = _namespace.signal("mailchimp-customer-subscribed")
+customer_subscribed: NamedSignal = _namespace.signal("mailchimp-customer-subscribed")
 #: A customer is not subscribed any more: ``tenant``, ``customer_key``, ``reason``.
-customer_unsubscribed = _namespace.signal("mailchimp-customer-unsubscribed")
+customer_unsubscribed: NamedSignal = _namespace.signal("mailchimp-customer-unsubscribed")
 #: Mailchimp refused a customer: ``tenant``, ``customer_key``, ``reason``.
-customer_needs_attention = _namespace.signal("mailchimp-customer-needs-attention")
+customer_needs_attention: NamedSignal = _namespace.signal("mailchimp-customer-needs-attention")
 #: A sync came to its end: ``tenant``, ``run_id``.
-sync_finished = _namespace.signal("mailchimp-sync-finished")
+sync_finished: NamedSignal = _namespace.signal("mailchimp-sync-finished")
 #: A sync stopped because it would change too much: ``tenant``, ``run_id``.
-sync_stopped = _namespace.signal("mailchimp-sync-stopped")
+sync_stopped: NamedSignal = _namespace.signal("mailchimp-sync-stopped")
 
 
 def send(signal: NamedSignal, sender: Any, **facts: Any) -> None:
