@@ -31,6 +31,11 @@ BLOCKS = {
     ("developers.rst", "html"): "one line; tests/example_app runs a frame of its own",
     ("developers.rst", "jinja"): "tests/test_docs.py",
     ("developers.rst", "python"): "here",
+    ("developers.rst", "sh"): "a login for the sandbox, which tests/sandbox/test_login.py tries",
+    ("developers.rst", "text"): "an address",
+    ("monitoring.rst", "ini"): "a unit around doctor, which tests/test_doctor.py runs",
+    ("monitoring.rst", "python"): "tests/test_metrics.py",
+    ("monitoring.rst", "yaml"): "tests/test_metrics.py: the gauges are there; and two paths",
     (
         "operators.rst",
         "text",
@@ -40,7 +45,8 @@ BLOCKS = {
     ("quickstart.rst", "text"): "the processes: test_quickstart runs their work without Redis",
     ("recipes.rst", "sh"): "tests/recipes",
     ("recipes.rst", "text"): "tests/recipes/test_tenants.py",
-    ("testing.rst", "python"): "tests/test_docs.py: the first; the others are excerpts",
+    ("testing.rst", "python"): "tests/test_docs.py",
+    ("upgrading.rst", "sh"): "tests/upgrades and tests/recipes/test_flask_migrate.py do the same",
 }
 
 
