@@ -56,6 +56,7 @@ class LastWords:
         self._alone: set[Place] = set()  # where people acted at Mailchimp while it was nobody's
         self._told: dict[Place, datetime] = {}
         self._yeses: list[tuple[int, datetime]] = []
+        self._found_at = datetime.min.replace(tzinfo=UTC)  # nothing was left to be found then
 
     # What the host's rows tell
 
@@ -139,16 +140,21 @@ class LastWords:
             return
         earlier = customer.before_raw
         before = customer.words if earlier is None else earlier
-        customer.words = frozenset({(yes, at), (yes, WHEN_FOUND)})
+        customer.words = self._past_the_listeners(yes, at)
         if unseen or earlier is not None:  # it may look like no change, or like a row's first box
             customer.words |= before | {(True, None) if yes else None}
         customer.before_raw = before
+
+    def _past_the_listeners(self, yes: bool, at: datetime) -> Words:
+        """Nobody knows when: a no may be from when it is found, a yes from as early as can be."""
+        words: Words = frozenset({(yes, at), (yes, WHEN_FOUND)})
+        return words | {(True, self._found_at)} if yes else words
 
     def _share(self, customer: _Customer, yes: bool, at: datetime, *, raw: bool) -> None:
         """Who shares the address shares its decisions, if whoever said it is there until seen."""
         if customer.place is None:
             return
-        said: Words = frozenset({(yes, at), (yes, WHEN_FOUND)} if raw else {(yes, at)})
+        said: Words = self._past_the_listeners(yes, at) if raw else frozenset({(yes, at)})
         said |= self.words(customer.place)  # what they said before, if somebody looked meanwhile
         for mate in (self.customers[key] for key in self.owners(customer.place)):
             if mate is not customer:
@@ -275,6 +281,7 @@ class LastWords:
 
     def found(self, boxes: dict[int, bool | None], at: datetime) -> None:
         """Everything has landed, a sync has found everything: each box is the last word now."""
+        self._found_at = at
         for key, customer in self.customers.items():
             customer.before_raw, customer.came_from = None, frozenset()
             customer.before_no.clear()
