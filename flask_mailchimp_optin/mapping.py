@@ -360,8 +360,7 @@ class BoundMapping:
     def existing(self, session: Session, keys: Iterable[str]) -> set[str]:
         """Those of these keys that there is a customer with."""
         wanted = [self.identity(key) for key in dict.fromkeys(keys)]
-        properties = [self.mapper.get_property_by_column(c) for c in self.mapper.primary_key]
-        query = select(*(getattr(self.model, one.key) for one in properties))
+        query = select(*(getattr(self.model, name) for name in self._key_names()))
         found: set[str] = set()
         for start in range(0, len(wanted), _CHUNK):
             theirs = self.matches(wanted[start : start + _CHUNK])
@@ -434,8 +433,11 @@ class BoundMapping:
         columns = self.mapper.column_attrs
         if not all(isinstance(source, str) and source in columns for source in sources):
             return None
-        keys = [self.mapper.get_property_by_column(c).key for c in self.mapper.primary_key]
-        return (*keys, *sources)
+        return (*self._key_names(), *sources)
+
+    def _key_names(self) -> list[str]:
+        """The attributes of the primary key."""
+        return [self.mapper.get_property_by_column(c).key for c in self.mapper.primary_key]
 
     def matches(self, identities: list[tuple[Any, ...]]) -> Any:
         """The SQL condition that the primary key is one of these."""

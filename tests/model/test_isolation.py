@@ -43,8 +43,6 @@ class Mailchimp:
         self.accounts = {name: MailchimpSandbox(clock=clock) for name in TENANTS}
         self.lists = {name: next(iter(one.audiences)) for name, one in self.accounts.items()}
         self.crossed: list[str] = []
-        for one in self.accounts.values():
-            one.keep_bodies = True
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         word = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[2]
