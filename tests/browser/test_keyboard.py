@@ -20,7 +20,8 @@ class Keyboard:
         self.page = page
 
     def press(self, *keys: str) -> None:
-        """Press these keys, each once."""
+        """Press these keys, each once, as soon as the page is there."""
+        self.page.evaluate(SETTLED)
         for key in keys:
             self.page.keyboard.press(key)
 
@@ -43,6 +44,13 @@ class Keyboard:
         assert found["in_sight"], found
         assert not found["covered"], found
 
+
+#: A page that opens at one of its sections takes the focus away for it, once its stylesheet is there:
+#: a Tab before that is answered, but not to be looked at.
+SETTLED = """async () => {
+  if (document.readyState !== "complete") await new Promise(done => addEventListener("load", done));
+  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+}"""
 
 FOCUS = """() => {
   const light = c => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255;
