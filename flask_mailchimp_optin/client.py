@@ -31,9 +31,7 @@ PAGE = 1000  # members that one call shows at most
 #: Where the next page begins: offsets shift while others write, so some rows are read twice.
 STEP = PAGE - 5
 LARGEST_BATCH = 500  # members in one call, says Mailchimp
-MEMBER_FIELDS = (
-    "email_address,status,last_changed,timestamp_opt,unsubscribe_reason,web_id,merge_fields"
-)
+_MEMBER = ("email_address", "status", "last_changed", "timestamp_opt")  # nothing else is asked for
 EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign")
 
 
@@ -81,6 +79,7 @@ class MemberRead:
     status: str
     last_changed: datetime | None
     timestamp_opt: datetime | None
+    merge_fields: Mapping[str, Any] | None = None  # only of a reading that asked for them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +158,14 @@ class Client:
         *,
         api_url: str | None = None,
         timeout_s: float = 30.0,
+        details: bool = False,
     ) -> None:
         """
         :param api_key: a key is checked here again, so that no other text becomes a host name.
+        :param details: readings of members show their merge fields too.
         :raises RefusedInput: the key has not the form of one.
         """
+        self._shown = (*_MEMBER, "merge_fields") if details else _MEMBER
         if isinstance(api_key, str):
             api_key = Credential.of_key(api_key)
         self._library = Transport(api_key, api_url=api_url, timeout_s=timeout_s)
@@ -241,7 +243,7 @@ class Client:
         """The member as they are now; None if the audience doesn't know the address."""
         path = f"lists/{list_id}/members/{subscriber_hash(address)}"
         try:
-            return _member(self._get(path, fields=MEMBER_FIELDS), address)
+            return _member(self._get(path, fields=",".join(self._shown)), address)
         except NotFound:
             return None
 
@@ -264,8 +266,7 @@ class Client:
         query: dict[str, Any] = {
             "count": PAGE,
             "offset": offset,
-            "fields": ",".join(f"members.{f}" for f in MEMBER_FIELDS.split(",")[:4])
-            + ",total_items",
+            "fields": ",".join([*(f"members.{name}" for name in self._shown), "total_items"]),
             "sort_field": "last_changed",
             "sort_dir": "ASC",
         }
@@ -467,7 +468,17 @@ def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead 
         status=status,
         last_changed=parse_time(row.get("last_changed")),
         timestamp_opt=parse_time(row.get("timestamp_opt")),
+        merge_fields=_details(row),
     )
+
+
+def _details(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Texts and numbers by merge tag; what has parts, such as a postal address, is left out."""
+    given = row.get("merge_fields")
+    if not isinstance(given, dict):
+        return None
+    plain = {tag: value for tag, value in given.items() if isinstance(value, str | int | float)}
+    return {tag: _text(plain, tag) if isinstance(v, str) else v for tag, v in plain.items()}
 
 
 def parse_time(text: object) -> datetime | None:

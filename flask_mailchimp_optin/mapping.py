@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from functools import cached_property
 from inspect import getattr_static
 from typing import Any
@@ -65,6 +66,9 @@ class CustomerMapping:
         leaves it as it is there.
     :param permissions: the same for marketing permissions (GDPR), by their ids.
     :param language: the customer's language, such as ``de`` or ``pt-BR``.
+    :param pull: merge tags whose attribute follows what the person changes at Mailchimp; if both sides
+        changed, the host's value counts. The attribute is a text, a number, a date or a property with a
+        setter.
     :param depends_on: names of the attributes that the callables read; without it every change of a
         customer is looked at as soon as one source is a callable or a property.
     """
@@ -78,6 +82,7 @@ class CustomerMapping:
     interests: Mapping[str, Source] = field(default_factory=dict)
     permissions: Mapping[str, Source] = field(default_factory=dict)
     language: Source | None = None
+    pull: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
 
 
@@ -163,6 +168,7 @@ class BoundMapping:
             ):
                 raise ConfigError(f"{tag!r} is not a Mailchimp merge tag such as FNAME or MMERGE6.")
         self._check_opt_in()
+        self._check_pull()
         for column in self.mapper.primary_key:
             if _python_type(column) not in (int, str, uuid.UUID):
                 raise ConfigError(
@@ -178,7 +184,7 @@ class BoundMapping:
                 raise ConfigError(
                     f"mapping.{ids} must be a dictionary: Mailchimp's id to attribute."
                 )
-        for name in ("tags", "depends_on"):
+        for name in ("tags", "pull", "depends_on"):
             if isinstance(getattr(m, name), str):
                 raise ConfigError(f"mapping.{name} must be several names: ('A name',), not a text.")
         named = {"email": m.email}
@@ -207,6 +213,26 @@ class BoundMapping:
                 raise ConfigError(
                     f"{self.model.__name__}.{self.mapping.opt_in} is not a Boolean column. "
                     "A text such as 'no' would count as ticked."
+                )
+
+    def _check_pull(self) -> None:
+        m = self.mapping
+        kept = {m.email, m.opt_in, m.audience, m.tenant, *self._key_names()}
+        for tag in m.pull:
+            source = m.merge_fields.get(tag)
+            if not isinstance(source, str):
+                raise ConfigError(
+                    f"mapping.pull names {tag!r}, which is no attribute's name in mapping.merge_fields: "
+                    "only an attribute can be written."
+                )
+            found = getattr_static(self.model, source)
+            fixed = isinstance(found, property) and found.fset is None
+            column = self.mapper.columns.get(source)
+            if fixed or source in kept or (column is not None and not _can_be_pulled(column)):
+                raise ConfigError(
+                    f"mapping.pull names {tag!r}, but {self.model.__name__}.{source} can't follow "
+                    "Mailchimp. Name a column of texts, numbers or dates, or a property with a setter, "
+                    "that is nothing else to the mapping."
                 )
 
     def _sources(self) -> Iterator[Any]:
@@ -452,6 +478,16 @@ class BoundMapping:
         """Tick or untick the checkbox, through the host's own model."""
         setattr(customer, self.mapping.opt_in, value)
 
+    def set_details(self, customer: Any, values: Mapping[str, Any]) -> None:
+        """Write what Mailchimp shows, through the host's own model.
+
+        :param values: by merge tag, of those in ``pull``; "" for blank.
+        :raises Exception: the attribute does not take it; whatever the host's model raises.
+        """
+        for tag, value in values.items():
+            name: Any = self.mapping.merge_fields[tag]
+            setattr(customer, name, _as_column(self.mapper.columns.get(name), value))
+
     def box(self, customer: Any) -> bool | None:
         """The checkbox as the row says."""
         return as_box(getattr(customer, self.mapping.opt_in))
@@ -473,6 +509,25 @@ def _python_type(column: Any) -> Any:
         return column.type.python_type
     except NotImplementedError:
         return None
+
+
+def _can_be_pulled(column: Any) -> bool:
+    return _python_type(column) in (str, int, float, Decimal, date)
+
+
+def _as_column(column: Any, value: Any) -> Any:
+    """A merge field's value in the column's own type; as it is for what is no column.
+
+    :raises ValueError: it isn't one.
+    """
+    if column is None:
+        return value
+    kind = _python_type(column)
+    if value == "":
+        return "" if kind is str else None
+    if kind is date:
+        return date.fromisoformat(str(value))
+    return kind(str(value))
 
 
 def tenant_name(value: object) -> str:

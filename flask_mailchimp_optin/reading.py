@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, or_, select, update
 
-from . import contacts, memory, runs
+from . import contacts, edits, memory, runs
 from .client import PAGE, STEP, Client, MemberRead, is_whole
 from .consent import Status
 from .errors import NotFound
@@ -263,7 +263,8 @@ def _remember(
         if _news(contact, read.status):
             # Compared with what is wanted when the run is planned; until then only remembered.
             contact.look = True
-        if contact.late or contact.open_verb:
+        edited = services.mapping.mapping.pull and edits.is_possible(contact, read)
+        if edited or contact.late or contact.open_verb:
             contact.look = True  # what was seen before tells who made the change: the rule needs it
         else:
             memory.saw(contact, read, now, now)

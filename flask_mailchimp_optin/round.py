@@ -44,6 +44,7 @@ class Round:
     :ivar snapshots: by (audience id, address): the customer whose profile counts, as they are now.
     :ivar keys: by (audience id, address): the primary keys of all its customers.
     :ivar read_at: when Mailchimp was read; nothing that a reading shows is newer.
+    :ivar fields: the list's merge fields by tag: ``type``, ``choices``, ``phone_format``.
     :ivar verbs: what is to be sent.
     :ivar news: what is to be told when the round is over.
     """
@@ -63,7 +64,7 @@ class Round:
         self.keys: dict[tuple[int, str], list[str]] = {}
         self._leaving: dict[tuple[int, str], list[str]] = {}
         self.read_at = services.now()
-        self._fields = {row["tag"]: row for row in json.loads(audience.merge_fields or "[]")}
+        self.fields = {row["tag"]: row for row in json.loads(audience.merge_fields or "[]")}
         self._fitted: dict[tuple[int, str], tuple[dict[str, Any], str | None]] = {}
         self._ips: dict[tuple[tuple[int, str], datetime], str] = {}
         self.verbs: list[tuple[Contact, Verb]] = []
@@ -90,8 +91,13 @@ class Round:
         if contact.pair not in self._fitted:
             snapshot = self.snapshots.get(contact.pair)
             values = {} if snapshot is None else snapshot.merge_fields
-            self._fitted[contact.pair] = fit_all(values, self._fields)
+            self._fitted[contact.pair] = fit_all(values, self.fields)
         return self._fitted[contact.pair]
+
+    def reload(self, contact: Contact, snapshot: Snapshot) -> None:
+        """Its customer has just been changed, by us."""
+        self.snapshots[contact.pair] = snapshot
+        self._fitted.pop(contact.pair, None)
 
     def ip_of(self, contact: Contact) -> str | None:
         """Where the yes came from, as the ledger keeps it: evidence for Mailchimp."""

@@ -165,7 +165,12 @@ class Services:
 
         :raises RefusedInput: it is neither.
         """
-        return Client(credentials, api_url=self.config.API_URL, timeout_s=self.config.TIMEOUT_S)
+        return Client(
+            credentials,
+            api_url=self.config.API_URL,
+            timeout_s=self.config.TIMEOUT_S,
+            details=bool(self.mapping.mapping.pull),
+        )
 
     def connection(self, tx: Transaction, connection_id: int) -> Row[Any] | None:
         """A connection's row."""

@@ -151,7 +151,9 @@ def _ready(
         looked, alike = [], verdicts.Alike()
         for contact in some:
             if contact.pair in reads:
-                verdicts.take(here, contact, memory.member_of(reads[contact.pair]), alike)
+                read = reads[contact.pair]
+                shown = read.merge_fields if read is not None else None
+                verdicts.take(here, contact, memory.member_of(read), alike, details=shown)
             elif _needs_no_reading(contact):
                 verdicts.without_reading(here, contact)
             else:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from . import contacts, memory, signals
+from . import contacts, edits, memory, signals
 from .consent import EPSILON, Act, Agreed, Member, Outcome, Status, Verb, decide
 from .errors import ChangedMeanwhile
 from .inbound import follow
@@ -50,18 +50,21 @@ def take(
     *,
     answered: bool = False,
     made_by_us: bool = False,
+    details: Mapping[str, Any] | None = None,
 ) -> None:
     """Let the rule decide on a fresh reading, and do what needs no request.
 
     :param alike: what was found of others just now: it holds for whoever is just as they are.
     :param answered: what is known of the member is the definite answer to the open request.
     :param made_by_us: that request made the member: nobody else has acted there.
+    :param details: the merge fields that a reading shows.
     """
     if member.status is Status.ABSENT and contact.seen_status not in (None, Status.ABSENT):
         # Known until now: a 404 of a moment must not pass for "not subscribed".
         contact.seen_status, contact.look = Status.ABSENT.value, True
         contact.due_at = here.services.now() + _ONCE_MORE
         return
+    edited = details and edits.of(here, contact, member, details)
     was, question = contact.agreed, (memory.state(contact), member, answered, made_by_us)
     known = alike.get(question)
     if known is not None:
@@ -78,6 +81,8 @@ def take(
         _follow(here, contact, member, outcome)
     elif outcome.act is not Act.UNREACHABLE or not contact.wanted:
         if contact.wanted and member.status is not Status.UNSUBSCRIBED:
+            if edited:
+                edits.follow(here, contact, edited)
             _profile(here, contact)
         if was != contact.agreed:
             here.note(contact, outcome)

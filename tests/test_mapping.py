@@ -38,6 +38,7 @@ class Person(Base):
     account: Mapped[int | None]
     text_box: Mapped[str | None]
     number_box: Mapped[int | None]
+    own_flag: Mapped[bool | None]
     orders: Mapped[list[Order]] = relationship()
 
     @property
@@ -427,6 +428,10 @@ def test_the_box_is_written_through_the_hosts_attribute(name: str) -> None:
 # Mistakes
 
 
+def pulling(source: Any) -> dict[str, Any]:
+    return {"merge_fields": {"A": source}, "pull": ("A",)}
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -453,6 +458,14 @@ def test_the_box_is_written_through_the_hosts_attribute(name: str) -> None:
         pytest.param({"tags": "Customers"}, "mapping.tags", id="tags-one-text"),
         pytest.param({"depends_on": "first"}, "mapping.depends_on", id="depends-one-text"),
         pytest.param({"depends_on": ("name",)}, "'name'", id="depends-on-nothing"),
+        pytest.param({"pull": "FNAME"}, "mapping.pull", id="pull-one-text"),
+        pytest.param({"pull": ("LNAME",)}, "names 'LNAME'", id="pull-nothing"),
+        pytest.param(pulling(lambda p: p.first), "only an attribute", id="pull-callable"),
+        pytest.param(pulling("shown"), "Person.shown can't", id="pull-without-setter"),
+        pytest.param(pulling("email"), "Person.email can't", id="pull-the-address"),
+        pytest.param(pulling("optin"), "Person.optin can't", id="pull-the-box"),
+        pytest.param(pulling("id"), "Person.id can't", id="pull-the-key"),
+        pytest.param(pulling("own_flag"), "Person.own_flag can't", id="pull-a-boolean"),
         pytest.param({"model": ByDay}, "'day'", id="key-of-a-day"),
         pytest.param({"model": dict}, "not a SQLAlchemy model", id="no-model"),
         pytest.param({"model": "Person"}, "not a SQLAlchemy model", id="name-of-a-model"),
