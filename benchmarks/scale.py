@@ -1,6 +1,8 @@
-"""A daily sync of very many customers with nothing, or one thing, changed: its time, calls and memory.
+"""A sync of very many customers with nothing, or one thing, changed: its time, calls and memory.
 
-The baseline reads the same columns of both sides once: the host's, and Mailchimp's members by 1,000.
+A daily one, which asks Mailchimp only for who changed since the last; and one that reads all members, as
+the first sync, one asked for by hand and every seventh daily one do. The baseline reads the same columns
+of both sides once: the host's, and Mailchimp's members by 1,000.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,36 +33,57 @@ _PAGE = 1000
 
 def measure(folder: Path, redis_url: str) -> list[dict[str, Any]]:
     """The rows of the table."""
-    times, calls, memory = _rounds(folder / "many.sqlite3", redis_url, CUSTOMERS)
-    _, _, less = _rounds(folder / "fewer.sqlite3", redis_url, CUSTOMERS // 10)
-    name, pages = f"{CUSTOMERS // 1000}k", float(-(-CUSTOMERS // _PAGE))
-    note = "both sides read once"
-    return [
-        compared.row(f"one_change_in_{name}", "s", times, CUSTOMERS, note),
-        compared.row(f"calls_of_it_{name}", "calls", [(calls, pages)], CUSTOMERS, "by 1,000"),
-        compared.row(
-            f"memory_{name}", "MB", [(memory, less)], CUSTOMERS, "a tenth of the customers"
-        ),
-    ]
+    daily, whole = _rounds(folder / "many.sqlite3", redis_url, CUSTOMERS)
+    less_daily, less = _rounds(folder / "fewer.sqlite3", redis_url, CUSTOMERS // 10)
+    pages = float(-(-CUSTOMERS // _PAGE))
+    rows = []
+    for name, many, few in (
+        ("one_change_in", daily, less_daily),
+        ("all_members_read", whole, less),
+    ):
+        size = f"{CUSTOMERS // 1000}k"
+        rows += [
+            compared.row(f"{name}_{size}", "s", many.seconds, CUSTOMERS, "both sides read once"),
+            compared.row(
+                f"{name}_{size}, calls", "calls", [(many.calls, pages)], CUSTOMERS, "by 1,000"
+            ),
+            compared.row(
+                f"{name}_{size}, memory",
+                "MB",
+                [(many.memory, few.memory)],
+                CUSTOMERS,
+                "a tenth of the customers",
+            ),
+        ]
+    return rows
 
 
-def _rounds(
-    database: Path, redis_url: str, customers: int
-) -> tuple[list[tuple[float, float]], float, float]:
-    """Seconds of ours and of the baseline; the calls and the peak memory, in MB, of the last sync."""
+@dataclass
+class Syncs:
+    """Seconds of ours and of the baseline; calls and peak memory, in MB, of the last one."""
+
+    seconds: list[tuple[float, float]]
+    calls: float = 0
+    memory: float = 0
+
+
+def _rounds(database: Path, redis_url: str, customers: int) -> tuple[Syncs, Syncs]:
+    """Of daily syncs, and of those that read all members."""
     url = os.environ.get("BENCH_DATABASE_URL") or f"sqlite:///{database}"
     with sandbox() as there, host(url, redis_url, there.url, customers) as app:
         addresses = [f"customer{number}@example.com" for number in range(customers)]
         there.ask("add_members", there.list_id, addresses)
         _connect(app, there)
-        times: list[tuple[float, float]] = []
-        calls = memory = 0.0
+        daily, whole = Syncs([]), Syncs([])
         for number in range(_ROUNDS):
-            before = there.ask("requests")
-            seconds, memory = _sync(app, number)
-            calls = float(there.ask("requests") - before)
-            times.append((seconds, _read_both(app, there)))
-        return times, calls, memory
+            for syncs, begin in ((daily, _a_day_passes), (whole, _by_hand)):
+                _change_one(app, number)
+                begin(app)
+                before = there.ask("requests")
+                seconds, syncs.memory = _sync(app)
+                syncs.calls = float(there.ask("requests") - before)
+                syncs.seconds.append((seconds, _read_both(app, there)))
+        return daily, whole
 
 
 def _connect(app: Flask, there: Sandbox) -> None:
@@ -69,27 +94,51 @@ def _connect(app: Flask, there: Sandbox) -> None:
     run_jobs(app)
 
 
-def _sync(app: Flask, number: int) -> tuple[float, float]:
-    """One customer changes; then a sync of all, in a process of its own: seconds and peak MB."""
-    services = state.of(app).services
+def _change_one(app: Flask, number: int) -> None:
     with app.app_context():
         customer: Any = db.session.get_one(Customer, number + 1)
         customer.first_name = f"Grace {time.monotonic_ns()}"
         db.session.commit()
-        acts.start_sync(services, "")
+
+
+def _by_hand(app: Flask) -> None:
+    with app.app_context():
+        acts.start_sync(state.of(app).services, "")
+
+
+def _a_day_passes(app: Flask) -> None:
+    """The last daily sync was yesterday's, and no member has changed since it read them."""
+    services = state.of(app).services
+    tables, now = services.tables, services.now()
+    with services.begin() as tx:
+        yesterday = (now - timedelta(days=2)).date().isoformat()
+        tx.execute(sa.update(tables.connection).values(last_daily_on=yesterday))
+        # It asks for more than that again, lest a clock be wrong.
+        read_at = now + timedelta(minutes=10)
+        tx.execute(sa.update(tables.audience).values(read_at=read_at, read_in_full_at=now))
+
+
+#: A process counts the memory of the one that began it as its own, so a small one begins it.
+_MEMORY_OF = """import resource, subprocess, sys
+code = subprocess.call([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)"""
+
+
+def _sync(app: Flask) -> tuple[float, float]:
+    """The sync that is due, in a process of its own: seconds and peak MB."""
+    services = state.of(app).services
     environment = {**os.environ, "FLASK_APP": "benchmarks.host:create_app"}
-    command = [sys.executable, "-m", "flask", "mailchimp", "sweep"]
+    command = [sys.executable, "-c", _MEMORY_OF, "-m", "flask", "mailchimp", "sweep"]
     begin = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     seconds = time.perf_counter() - begin
-    process.returncode = status
     runs = services.tables.sync_run
     with services.begin() as tx:
         last = tx.row(sa.select(runs).order_by(runs.c.id.desc()).limit(1))
-    if status or last is None or last.state != "done":
+    if process.returncode or last is None or last.state != "done":
         raise RuntimeError("the sync did not come to its end")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, int(process.stdout) / 1024
 
 
 def _read_both(app: Flask, there: Sandbox) -> float:
