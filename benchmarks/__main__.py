@@ -15,10 +15,11 @@ from pathlib import Path
 
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 
-from . import commits, latency, rings, scale, sync, tenants
+from . import commits, imports, latency, rings, scale, sync, tenants
 
 GROUPS = {
     "commits": commits.measure,
+    "imports": imports.measure,
     "latency": latency.measure,
     "rings": rings.measure,
     "sync": sync.measure,

@@ -9,8 +9,6 @@ import hashlib
 import re
 import unicodedata
 
-from email_validator import EmailNotValidError, validate_email
-
 from .errors import BadAddress
 from .texts import N_, Text
 
@@ -44,6 +42,9 @@ def canonical(raw: object) -> str:
         raise BadAddress(
             N_("The email address holds an invisible character. Type it again by hand.")
         )
+    # Only here: it takes longer to import than all of ours, and few addresses need it.
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         parsed = validate_email(
             text, check_deliverability=False, test_environment=True, allow_quoted_local=True

@@ -39,7 +39,7 @@ from .services import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-group = AppGroup("mailchimp", help="Connect with Mailchimp, look after the sync, run its worker.")
+group = AppGroup("mailchimp")
 tenant_option = click.option("--tenant", default="", help="Which tenant, where there are several.")
 
 

@@ -26,13 +26,13 @@ from .errors import (
 )
 from .problems import CUT_OFF, refusal
 from .transport import Transport
+from .webhook import TYPES
 
 PAGE = 1000  # members that one call shows at most
 #: Where the next page begins: offsets shift while others write, so some rows are read twice.
 STEP = PAGE - 5
 LARGEST_BATCH = 500  # members in one call, says Mailchimp
 _MEMBER = ("email_address", "status", "last_changed", "timestamp_opt")  # nothing else is asked for
-EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,7 +338,7 @@ class Client:
         """Register a webhook for all six events; our own writes (source ``api``) don't ring."""
         body = {
             "url": url,
-            "events": dict.fromkeys(EVENTS, True),
+            "events": dict.fromkeys(TYPES, True),
             "sources": {"user": True, "admin": True, "api": False},
         }
         return _webhook(self._send("POST", f"lists/{list_id}/webhooks", body))

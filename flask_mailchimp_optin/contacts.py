@@ -18,7 +18,7 @@ from .errors import ChangedMeanwhile
 from .mapping import Snapshot
 from .memory import Contact, late_read, late_text
 from .models import utc
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 
 #: What settling writes only if the contact has not moved on meanwhile: whatever moved it has said when
 #: it is due, whose it is, and that earlier refusals count no more.
@@ -180,11 +180,6 @@ def at(table: Table, pairs: Iterable[tuple[int, str]]) -> Iterator[Any]:
     for audience, addresses in by_audience.items():
         for chunk in chunks(addresses):
             yield and_(table.c.audience_id == audience, table.c.address.in_(chunk))
-
-
-def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
-    """Slices short enough for one statement's bound values."""
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> None:

@@ -18,7 +18,7 @@ from .consent import latest
 from .mapping import Snapshot
 from .memory import Contact
 from .models import utc
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 from .wants import ALL, House, Wants, counts
 
 
@@ -95,7 +95,7 @@ def as_they_were(
     query = select(*columns).select_from(table.outerjoin(contact, theirs))
     ids: list[int] = []
     same: set[str] = set()
-    for chunk in contacts.chunks(list(customers)):
+    for chunk in chunks(list(customers)):
         for row in tx.rows(query.where(table.c.customer_key.in_(chunk))):
             id_, key, connection_id, *said = tuple(row)
             if connection_id == house.connection_id:
@@ -312,7 +312,7 @@ def _nos(
     table = services.tables.decision
     found: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
     perhaps: dict[tuple[int, str], list[tuple[bool, datetime]]] = {}
-    for chunk in contacts.chunks([key for key, at in times.items() if at]):
+    for chunk in chunks([key for key, at in times.items() if at]):
         first = min(min(times[key]) for key in chunk)
         rows = tx.rows(
             select(table)
@@ -399,7 +399,7 @@ def _earlier_decisions(
     """The ledger's last change of the box of customers that we have no record of yet."""
     table = services.tables.decision
     found: dict[str, tuple[bool, datetime]] = {}
-    for chunk in contacts.chunks(keys):
+    for chunk in chunks(keys):
         last = (
             select(func.max(table.c.id))
             .where(table.c.customer_key.in_(chunk), table.c.previous.isnot(None))

@@ -12,9 +12,8 @@ from datetime import datetime
 
 from sqlalchemy import and_, delete, insert, select, update
 
-from .contacts import chunks
 from .models import utc
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 from .wants import House
 
 

@@ -5,33 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import click
 from flask import Flask, current_app, has_request_context, request
+from flask.cli import AppGroup
 from flask_sqlalchemy import SQLAlchemy
 
-from . import (
-    capture,
-    cli,
-    jobs,
-    ledger,
-    metrics,
-    models,
-    overviews,
-    standing,
-    state,
-    views,
-    wordings,
-)
+from . import capture, ledger, models, state, views, wordings
 from .config import Config
 from .errors import ConfigError
 from .ledger import Decision, Facts, truncate_ip
 from .mapping import BoundMapping, CustomerMapping
-from .overviews import ListView
 from .services import Services, utc_now
-from .standing import CustomerState
 from .vault import Vault
+from .waking import Waker, ask
+
+if TYPE_CHECKING:
+    from .metrics import Collector
+    from .overviews import ListView
+    from .standing import CustomerState
+
+
+class _Commands(AppGroup):
+    """``flask mailchimp``, whose commands are imported when one is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "mailchimp", help="Connect with Mailchimp, look after the sync, run its worker."
+        )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from . import cli
+
+        return cli.group.list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from . import cli
+
+        return cli.group.get_command(ctx, cmd_name)
 
 
 class MailchimpOptin:
@@ -85,14 +98,13 @@ class MailchimpOptin:
                 "account. Leave it out: each tenant's administrator enters a key."
             )
         bound = BoundMapping(model, mapping)
-        redis = jobs.redis_client(config, config.REDIS_TIMEOUT_S)
         services = Services(
             config=config,
             tables=models.define(bound.metadata),
             mapping=bound,
             vault=Vault(config.ENCRYPTION_KEYS),
             session_factory=db.session.session_factory,
-            wake=jobs.Waker(config, redis),
+            wake=Waker(lambda: ask(config, here.redis), config.REDIS_TIMEOUT_S),
             facts=lambda: _facts(config),
             webhook_url=lambda token: _webhook_url(config, token),
             sender=app,
@@ -104,13 +116,12 @@ class MailchimpOptin:
             db=db,
             authorize=authorize or _nobody,
             tenant=lambda: "" if tenant is None else str(tenant()),
-            redis=redis,
         )
         app.extensions[state.NAME] = here
         capture.watch(model, lambda: state.current_or(here).services)
         views.register(app, config)
         app.jinja_env.globals["mailchimp_optin"] = self
-        app.cli.add_command(cli.group)
+        app.cli.add_command(_Commands())
 
     def state_of(self, customer: Any) -> CustomerState:
         """A customer's real state at Mailchimp, for the host's own pages. Mailchimp is not asked for it.
@@ -118,6 +129,8 @@ class MailchimpOptin:
         :param customer: an instance of the customers' model that was stored.
         :raises RuntimeError: outside an application context.
         """
+        from . import standing
+
         return standing.state_of(state.current().services, customer)
 
     def states_of(self, customers: Iterable[Any]) -> dict[str, CustomerState]:
@@ -125,6 +138,8 @@ class MailchimpOptin:
 
         :param customers: instances of the customers' model, of any tenants.
         """
+        from . import standing
+
         return standing.states_of(state.current().services, customers)
 
     def lists(self, tenant: str = "") -> tuple[ListView, ...]:
@@ -132,6 +147,8 @@ class MailchimpOptin:
 
         :param tenant: whose; "" where there are no tenants.
         """
+        from . import overviews
+
         return overviews.read(state.current().services, tenant).lists
 
     def history_of(self, customer: Any) -> list[Decision]:
@@ -139,14 +156,18 @@ class MailchimpOptin:
 
         :param customer: an instance of the customers' model that was stored.
         """
+        from . import standing
+
         return standing.history_of(state.current().services, customer)
 
-    def metrics_collector(self, app: Flask) -> metrics.Collector:
+    def metrics_collector(self, app: Flask) -> Collector:
         """Our gauges, for a registry of ``prometheus_client``; who may read them is the host's to say.
 
         :raises ConfigError: ``prometheus_client`` is not installed.
         """
-        return metrics.Collector(app)
+        from .metrics import Collector
+
+        return Collector(app)
 
     def seal_wording(self, wording: object) -> str:
         """What the macro ``opt_in_field`` puts into a form, so that the ledger knows what it showed."""

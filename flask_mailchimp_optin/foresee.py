@@ -15,7 +15,7 @@ from .client import MemberRead
 from .consent import Act, Status, Verb, decide
 from .lease import Lease
 from .memory import Contact
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 from .texts import Text
 
 _RANGE = 10_000  # contacts that one piece looks through, nearly all of which nobody need look at
@@ -34,7 +34,7 @@ def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) 
             _count(services, contact, now, always_confirm=asks)
         now["to_send"] = run.to_send + len(due) + _newcomers(tx, services, run, here)
         if run.kind != "preview":
-            for chunk in contacts.chunks([contact.id for contact, _ in due]):
+            for chunk in chunks([contact.id for contact, _ in due]):
                 _mark(tx, services, run.id, services.tables.contact.c.id.in_(chunk))
         if last is not None:
             runs.advance(tx, services, run, cursor | {"after": last}, **now)
@@ -206,7 +206,7 @@ def hold_back(services: Services, run_id: int) -> None:
 
     def work(tx: Transaction) -> int:
         ids = [row.id for row in tx.rows(select(table.c.id).where(*untold).limit(_RANGE))]
-        for chunk in contacts.chunks(ids):
+        for chunk in chunks(ids):
             where = table.c.id.in_(chunk), *untold
             tx.execute(update(table).where(*where).values(due_at=None))
         return len(ids)

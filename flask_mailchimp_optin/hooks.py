@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, and_, exists, or_, select, update
 
-from .client import EVENTS, Client, Webhook
 from .errors import (
     KeyRefused,
     MailchimpError,
@@ -27,7 +26,10 @@ from .lease import Lease
 from .services import Services, Transaction
 from .texts import N_, Text
 from .vault import CannotDecrypt, new_token, token_hash
-from .webhook import Door
+from .webhook import TYPES, Door
+
+if TYPE_CHECKING:
+    from .client import Client, Webhook
 
 _EVERY = timedelta(hours=24)
 _SOON = timedelta(minutes=2)
@@ -144,7 +146,7 @@ def _end_overlap(services: Services, audience: Row[Any]) -> None:
 
 
 def _as_registered(hook: Webhook) -> bool:
-    events = all(hook.events.get(name) for name in EVENTS)
+    events = all(hook.events.get(name) for name in TYPES)
     return events and not hook.sources.get("api") and bool(hook.sources.get("user"))
 
 

@@ -18,7 +18,7 @@ from .errors import ChangedMeanwhile
 from .lease import Lease
 from .ledger import Facts
 from .models import Tables
-from .services import FOLLOWING, Services, Transaction
+from .services import FOLLOWING, Services, Transaction, chunks
 from .webhook import Door, Ring
 
 _LIMIT = 1000
@@ -125,7 +125,7 @@ def look(
     rows = contacts.ensure(tx, services, connection_id, owned)
     rows |= contacts.find(tx, services, pairs - owned)
     table = services.tables.contact
-    for chunk in contacts.chunks([row.id for row in rows.values()]):
+    for chunk in chunks([row.id for row in rows.values()]):
         tx.execute(
             update(table)
             .where(table.c.id.in_(chunk))
@@ -240,7 +240,7 @@ def _remember(
 ) -> None:
     table = services.tables.customer
     values = {"opt_in": value, "decided_at": at, "erased_at": None}
-    for chunk in contacts.chunks(keys):
+    for chunk in chunks(keys):
         tx.execute(update(table).where(table.c.customer_key.in_(chunk)).values(**values))
 
 

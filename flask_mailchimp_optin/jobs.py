@@ -1,4 +1,4 @@
-"""RQ: waking a worker, the jobs' entry points, and the worker. Edge.
+"""RQ: the queue, the jobs' entry points, and the worker. Edge.
 
 Waking is a hint: all truth is in the database, and :func:`sweep` finds whatever no job was made for.
 Job arguments are opaque ids, the serializer is JSON, and only functions of this module run.
@@ -6,157 +6,31 @@ Job arguments are opaque ids, the serializer is JSON, and only functions of this
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import socket
-import threading
-import time
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
+import email_validator  # noqa: F401  # jobs fork: what a job imports, each imports anew
 from flask import Flask, current_app, has_app_context
 from flask.cli import ScriptInfo
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from rq import Queue, Worker, get_current_job, worker_registration
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from . import drain, lease, retention, state, waiting
 from .config import Config
+from .waking import FLAG_S, PREFIX, enqueue, flag, redis_client
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
-_PREFIX = f"{__name__}."
 ALLOWED = ("work", "drain_connection", "sweep")
-_FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
 _PATIENCE_S = 5.0  # how long a worker waits for Redis
-_BREAK_S = 5.0  # how long Redis is left alone after it failed
 _SLICE_S = 2.0  # after which a connection lets others have their turn
 _LONGEST_S = 30.0  # and after which its job ends, if nobody else has anything to do
-_LULL_S = 0.01  # between two talks with Redis: commits that come meanwhile are one
-_LAST_S = 1.0  # how long a process that ends waits for Redis
-
-
-def redis_client(config: Config, timeout_s: float | None) -> Redis:
-    """A Redis client that neither waits nor retries.
-
-    The defaults take 4 s when Redis refuses and a minute when it doesn't answer.
-
-    :param timeout_s: for connecting and answering, in seconds; None: blocking, for the worker.
-    """
-    if timeout_s is None:
-        return Redis.from_url(config.REDIS_URL)
-    return Redis.from_url(
-        config.REDIS_URL,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
-class Waker:
-    """Puts one job on the queue after a commit. Never raises, and no commit waits for Redis.
-
-    Only inside an RQ job it waits, briefly: such a process ends without finishing what it was about.
-    """
-
-    def __init__(self, config: Config, redis: Redis) -> None:
-        self._redis = redis
-        self._queue_name = config.QUEUE
-        self._patience_s = config.REDIS_TIMEOUT_S
-        self._broken_until = 0.0
-
-    def __call__(self) -> None:
-        if time.monotonic() < self._broken_until:
-            return
-        try:
-            _talker.ask(self)
-        except RuntimeError as error:  # no more threads, or the interpreter is about to end
-            self._give_up(error)
-            return
-        if get_current_job() is not None:
-            _talker.wait(self, self._patience_s)
-
-    def wake(self) -> None:
-        """Talk to Redis: for the thread that does."""
-        if time.monotonic() < self._broken_until:
-            return
-        try:
-            # With a flag, not a unique job id: ids of running jobs strand what comes after.
-            if self._redis.set(flag(self._queue_name), b"1", nx=True, ex=_FLAG_S):
-                enqueue(queue(self._queue_name, self._redis), "work", front=True)
-        except Exception as error:  # whatever it is: a sweep makes up for it
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        self._broken_until = time.monotonic() + _BREAK_S
-        logger.warning("redis is not reachable", extra={"error": type(error).__name__})
-
-
-class _Talker:
-    """The one thread of this process that talks to Redis for commits; begun when first needed."""
-
-    def __init__(self) -> None:
-        self._begin_anew()
-        os.register_at_fork(after_in_child=self._begin_anew)
-        atexit.register(self._finish)
-
-    def _begin_anew(self) -> None:
-        self._starting = threading.Lock()
-        self._queue: SimpleQueue[Waker | None] = SimpleQueue()
-        self._asked: set[Waker] = set()
-        self._at: Waker | None = None
-        self._thread: threading.Thread | None = None
-
-    def ask(self, waker: Waker) -> None:
-        """Have a worker woken, soon.
-
-        :raises RuntimeError: no thread can be begun.
-        """
-        if waker in self._asked:
-            return
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    name = "mailchimp-optin-wake"
-                    thread = threading.Thread(target=self._talk, name=name, daemon=True)
-                    thread.start()
-                    self._thread = thread
-        self._asked.add(waker)
-        self._queue.put(waker)
-
-    def wait(self, waker: Waker, seconds: float) -> None:
-        """Until its worker was asked for, or in vain; at most so long."""
-        deadline = time.monotonic() + seconds
-        while (waker in self._asked or self._at is waker) and time.monotonic() < deadline:
-            time.sleep(0.001)
-
-    def _talk(self) -> None:
-        while (waker := self._queue.get()) is not None:
-            self._at = waker
-            self._asked.discard(waker)  # whoever commits from now on asks again
-            waker.wake()
-            self._at = None
-            time.sleep(_LULL_S)
-
-    def _finish(self) -> None:
-        """A script's last commit is worth a moment's patience at its end."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join(_LAST_S)
-
-
-_talker = _Talker()
-
-
-def flag(queue_name: str, connection_id: int | None = None) -> str:
-    """The Redis key that says a worker has been woken, or a job asked for that connection."""
-    return f"{queue_name}:woken" if connection_id is None else f"{queue_name}:woken:{connection_id}"
 
 
 def queue(name: str, redis: Redis) -> Queue:
@@ -168,23 +42,6 @@ def crew(config: Config, redis: Redis) -> tuple[int, int]:
     """How many workers listen on our queue, and how many jobs wait there."""
     ours = queue(config.QUEUE, redis)
     return len(Worker.all(queue=ours)), ours.count
-
-
-def enqueue(on: Queue, name: str, *ids: int, front: bool = False) -> None:
-    """Enqueue one of our functions; nothing about anybody gets into Redis.
-
-    :param ids: opaque ids.
-    """
-    on.enqueue_call(
-        f"{_PREFIX}{name}",
-        args=ids,
-        timeout=600,
-        result_ttl=0,
-        failure_ttl=3600,
-        ttl=3600,
-        description=name,
-        at_front=front,
-    )
 
 
 class OurJob(Job):
@@ -209,8 +66,8 @@ class OurJob(Job):
         :raises PermissionError: it is not one of ours.
         """
         name = self.func_name or ""
-        function = name.removeprefix(_PREFIX)
-        if not name.startswith(_PREFIX) or function not in ALLOWED or self.instance is not None:
+        function = name.removeprefix(PREFIX)
+        if not name.startswith(PREFIX) or function not in ALLOWED or self.instance is not None:
             raise PermissionError("This job is not one of Flask-Mailchimp-Optin's; it was not run.")
         return globals()[function]
 
@@ -277,7 +134,7 @@ def _ask_for(config: Config, connection_id: int, *, at_front: bool = False) -> N
     name = flag(config.QUEUE, connection_id)
 
     def ask(redis: Redis) -> None:
-        if redis.set(name, b"1", nx=True, ex=_FLAG_S):
+        if redis.set(name, b"1", nx=True, ex=FLAG_S):
             enqueue(queue(config.QUEUE, redis), "drain_connection", connection_id, front=at_front)
 
     _with_redis(config, ask)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row
 
-from .client import MemberRead
 from .consent import EPSILON, LATE, Agreed, Host, Member, Memory, Status, Verb
 from .models import CONTACT_COLUMNS, CONTACT_TIMES, utc
+
+if TYPE_CHECKING:
+    from .client import MemberRead
 
 #: A member's change of address, among the verbs of a contact's requests.
 MOVE = "move"

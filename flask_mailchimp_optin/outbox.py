@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, and_, delete, exists, func, insert, or_, select
 
 from .addresses import canonical_or_none
-from .contacts import chunks
 from .ledger import Facts
 from .models import utc
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 
 #: Changes in one row, and about as many in one transaction that takes them out.
 LIMIT = 500

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from . import connect, contacts, erasures, inbound, memory, outbox, overviews, standing
 from .errors import MemberRefused, NotFound, RefusedInput, RequestRefused
 from .models import utc
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 from .standing import CustomerState
 from .texts import Text
 from .wants import house_of
@@ -326,7 +326,7 @@ def _forget(
         )
     )
     heard = [row.id for row in _rings(tx, services, lists, set(addresses), limit=None)]
-    for chunk in contacts.chunks(heard):
+    for chunk in chunks(heard):
         tx.execute(delete(tables.webhook_event).where(tables.webhook_event.c.id.in_(chunk)))
     house = house_of(tx, services, connection)
     erasures.remember(tx, services, house, dict.fromkeys(addresses, services.now()))
@@ -341,7 +341,7 @@ def _strip_ledger(
     # Found first: MySQL would lock every row that an UPDATE has to look at.
     ids = [row.id for row in tx.rows(select(table.c.id).where(table.c.tenant == tenant, theirs))]
     nothing = dict.fromkeys(("address", "actor", "page", "ip"))
-    for chunk in contacts.chunks(ids):
+    for chunk in chunks(ids):
         tx.execute(update(table).where(table.c.id.in_(chunk)).values(**nothing))
 
 
@@ -384,7 +384,7 @@ def _of_others(
     table = services.tables.customer
     mine = table.c.connection_id == connection.id, table.c.customer_key != key
     found: set[str] = set()
-    for chunk in contacts.chunks(sorted(addresses)):
+    for chunk in chunks(sorted(addresses)):
         rows = tx.rows(select(table.c.address).where(*mine, table.c.address.in_(chunk)))
         found |= {row.address for row in rows}
     return found

@@ -19,7 +19,7 @@ from .errors import NotFound
 from .lease import Lease
 from .memory import Contact
 from .models import utc
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 
 #: A daily reading starts this long before the last one began.
 _OVERLAP = timedelta(minutes=10)
@@ -296,7 +296,7 @@ def _still_as_seen(
     members = {member.address: member for member in rows}
     still: dict[str, list[int]] = {}
     found = set()
-    for chunk in contacts.chunks(list(members)):
+    for chunk in chunks(list(members)):
         ours = tx.rows(select(*columns).where(settled, table.c.address.in_(chunk)))
         for id_, address, status, changed_at, opt_at in map(tuple, ours):
             member = members[address]
@@ -311,7 +311,7 @@ def _still_as_seen(
         values: dict[str, Any] = {"seen_at": now}
         if status == Status.SUBSCRIBED:  # as memory.saw has it
             values |= {"subscribed_seen_at": now, "removed_at": None}
-        for chunk in contacts.chunks(ids):
+        for chunk in chunks(ids):
             tx.execute(update(table).where(table.c.id.in_(chunk)).values(**values))
     return found
 

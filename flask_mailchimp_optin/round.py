@@ -28,7 +28,7 @@ from .mapping import Snapshot
 from .memory import Contact
 from .models import utc
 from .recent import Recent
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 from .shards import Shards
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class Round:
     def members(self, wanted: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
         """The members as they are now, read one by one, a few at a time; None for no member."""
         found: dict[tuple[int, str], MemberRead | None] = {}
-        for some in contacts.chunks(wanted, self.lease.at_a_time):
+        for some in chunks(wanted, self.lease.at_a_time):
             self.services.transact(lambda tx: self.lease.hold(tx, self.services))
             errors = []
             for contact, read in self.at_once(self._member, some):
@@ -271,7 +271,7 @@ class Round:
         """Receipts into the ledger, then the host's signals."""
 
         def work(tx: Transaction) -> None:
-            for some in contacts.chunks(self.news):
+            for some in chunks(self.news):
                 self._receipts(tx, [(contact, why) for _, contact, why in some])
 
         if self.news:
@@ -314,7 +314,7 @@ def _ips(
     table, found = services.tables.decision, {}
     told = [c.pair for c in picked if c.wanted and c.wanted_at and c.moved]
     whose = {key: pair for pair in told for key in keys.get(pair, ())}
-    for chunk in contacts.chunks(list(whose)):
+    for chunk in chunks(list(whose)):
         said = table.c.customer_key.in_(chunk), table.c.value.is_(True), table.c.ip.isnot(None)
         for row in tx.rows(
             select(table.c.customer_key, table.c.decided_at, table.c.ip).where(*said)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from blinker import NamedSignal
 from sqlalchemy import Connection, Row, Table, bindparam, func, select, text, update
@@ -20,14 +20,16 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from . import signals
-from .client import Client
 from .config import Config
 from .credential import Credential
 from .ledger import Facts
 from .mapping import BoundMapping
 from .models import Tables, utc
 from .vault import Vault
-from .webhook import Door
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .webhook import Door
 
 T = TypeVar("T")
 logger = logging.getLogger("flask_mailchimp_optin")
@@ -35,6 +37,11 @@ logger = logging.getLogger("flask_mailchimp_optin")
 #: Set in ``session.info`` while a checkbox follows Mailchimp: capture must not send it back.
 FOLLOWING = "mailchimp_optin_following"
 _TRIES = 6
+
+
+def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
+    """Slices short enough for one statement's bound values."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def utc_now() -> datetime:
@@ -165,6 +172,8 @@ class Services:
 
         :raises RefusedInput: it is neither.
         """
+        from .client import Client  # and with it all that speaks HTTP
+
         return Client(
             credentials,
             api_url=self.config.API_URL,

@@ -21,7 +21,7 @@ from .lease import Lease
 from .memory import Contact
 from .recent import Recent
 from .round import Round
-from .services import Services, Transaction
+from .services import Services, Transaction, chunks
 from .shards import Shards
 
 #: All that may be wanted, most urgent first. An index finds who is due of each, and reads nobody else.
@@ -144,7 +144,7 @@ def _ready(
     here: Round, owned: list[Contact], reads: Mapping[tuple[int, str], MemberRead | None]
 ) -> Iterator[list[tuple[Contact, Verb]]]:
     """What can be told together, as many contacts at a time as one call takes."""
-    for some in contacts.chunks(owned, LARGEST_BATCH):
+    for some in chunks(owned, LARGEST_BATCH):
         here.load(some)
         here.looked_at(some)
         before, here.verbs = here.verbs, []

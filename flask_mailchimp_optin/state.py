@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, has_app_context
-from redis import Redis
 
 from .config import Config
 from .services import Services
+from .waking import redis_client
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 NAME = "mailchimp_optin"
 
@@ -21,7 +25,6 @@ class State:
 
     :param authorize: the host's answer to "may this request open the pages?"; only ``True`` is a yes.
     :param tenant: the tenant of the current request; "" where there is one.
-    :param redis: a client that gives up fast, for commits and pages.
     """
 
     services: Services
@@ -29,7 +32,11 @@ class State:
     db: Any
     authorize: Callable[[], Any]
     tenant: Callable[[], str]
-    redis: Redis
+
+    @cached_property
+    def redis(self) -> Redis:
+        """A client that gives up fast, for commits and pages."""
+        return redis_client(self.config, self.config.REDIS_TIMEOUT_S)
 
 
 def of(app: Flask) -> State:

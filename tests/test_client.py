@@ -20,7 +20,6 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_mailchimp_optin import client as module
 from flask_mailchimp_optin.addresses import subscriber_hash
 from flask_mailchimp_optin.client import Client, Write, is_whole, pages, parse_time
 from flask_mailchimp_optin.errors import (
@@ -34,6 +33,7 @@ from flask_mailchimp_optin.errors import (
     TryLater,
 )
 from flask_mailchimp_optin.testing import MailchimpSandbox
+from flask_mailchimp_optin.webhook import TYPES
 from tests.wire import Script, Wire, answer, drips, hangs, resets, says, wire
 
 KEY = "fedcba9876543210fedcba9876543210-us6"  # the canary
@@ -969,7 +969,7 @@ def test_a_webhook_is_registered_shown_and_removed(
     assert made.signing_secret
     (shown,) = served.webhooks(list_id)
     assert (shown.id, shown.url, shown.signing_secret) == (made.id, url, None)
-    assert shown.events == dict.fromkeys(module.EVENTS, True)
+    assert shown.events == dict.fromkeys(TYPES, True)
     assert shown.sources == {"user": True, "admin": True, "api": False}
     with pytest.raises(MemberRefused):
         served.register_webhook(list_id, url)

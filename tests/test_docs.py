@@ -188,6 +188,7 @@ def test_the_contracts_forget_no_module() -> None:
         "jobs",
         "metrics",
         "state",
+        "waking",
         "wordings",
     }
     assert modules - edge <= _contract("edge", "source_modules")

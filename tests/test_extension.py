@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,51 @@ def test_the_stored_lists_are_there_for_the_hosts_own_forms(connected: Host) -> 
     with connected.app.app_context():
         (only,) = connected.mailchimp.lists()
     assert (only.list_id, only.is_master) == (connected.list_id, True)
+
+
+_STARTS = """
+import sys
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import Mapped, mapped_column
+from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
+
+db = SQLAlchemy()
+
+class Customer(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str]
+    opt_in: Mapped[bool]
+
+app = Flask(__name__)
+app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", MAILCHIMP_OPTIN_ENCRYPTION_KEYS=[sys.argv[1]])
+db.init_app(app)
+mapping = CustomerMapping(email="email", opt_in="opt_in", merge_fields={})
+MailchimpOptin(app, db, Customer, mapping=mapping, authorize=lambda: True)
+print(*sys.modules)
+"""
+#: What only workers, our pages or a first call need, and takes long to import.
+_HEAVY = {
+    "certifi",
+    "charset_normalizer",
+    "dns",
+    "email_validator",
+    "mailchimp3",
+    "prometheus_client",
+    "redis",
+    "requests",
+    "rq",
+    "urllib3",
+} | {
+    f"flask_mailchimp_optin.{name}"
+    for name in ("cli", "client", "connect", "drain", "forms", "jobs", "person", "views.settings")
+}
+
+
+def test_a_process_that_starts_imports_nothing_heavy() -> None:
+    started = subprocess.run(
+        [sys.executable, "-c", _STARTS, KEY], check=True, capture_output=True, text=True, timeout=60
+    )
+    loaded = set(started.stdout.split())
+    assert "flask_mailchimp_optin.extension" in loaded
+    assert loaded & _HEAVY == set()

@@ -14,7 +14,7 @@ import trustme
 from redis import Redis
 from redis.exceptions import RedisError
 
-from flask_mailchimp_optin import jobs
+from flask_mailchimp_optin import jobs, waking
 from flask_mailchimp_optin.config import Config
 from flask_mailchimp_optin.testing.redis_server import die_with_parent
 from flask_mailchimp_optin.vault import new_key
@@ -81,14 +81,14 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
 def connect(url: str) -> Redis:
     """As the extension does, from its checked configuration."""
     key, name = "MAILCHIMP_OPTIN_ENCRYPTION_KEYS", "MAILCHIMP_OPTIN_REDIS_URL"
-    return jobs.redis_client(Config.read({key: [new_key()], name: url}), 5.0)
+    return waking.redis_client(Config.read({key: [new_key()], name: url}), 5.0)
 
 
 def test_a_job_goes_over_tls_with_an_authority_of_ones_own(server: tuple[int, Path]) -> None:
     port, folder = server
     url = f"rediss://:{PASSWORD}@localhost:{port}/1?ssl_ca_certs={folder / 'ca.pem'}"
     with connect(url) as redis:
-        jobs.enqueue(jobs.queue("tls", redis), "sweep")
+        waking.enqueue(jobs.queue("tls", redis), "sweep")
         assert jobs.queue("tls", redis).count == 1
 
 

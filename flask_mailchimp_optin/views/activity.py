@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import flash, jsonify, redirect, request, url_for
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from werkzeug.wrappers import Response
 
 from .. import acts, attention, figures, health, overviews, runs, state
@@ -19,7 +19,6 @@ from ..i18n import gettext as _
 from ..runs import Progress
 from ..services import Services
 from . import words
-from .guard import pages
 from .show import attempt, here, render, row_id
 
 _SHOWN = 3  # customers that need attention, of each reason
@@ -60,7 +59,6 @@ class Way:
     values: dict[str, str] | None
 
 
-@pages.get("/activity")
 def activity() -> str:
     """Everything that happened, and what to do next."""
     services, tenant = here()
@@ -90,9 +88,7 @@ def activity() -> str:
     )
 
 
-@pages.errorhandler(OperationalError)
-@pages.errorhandler(ProgrammingError)
-def _without_tables(error: DBAPIError) -> tuple[str, int]:
+def without_tables(error: DBAPIError) -> tuple[str, int]:
     """A page asked for before the host's database has our tables says so; other errors stay."""
     found = health.checks(state.current(), "")[0]
     if found.level != health.ERROR:
@@ -111,7 +107,6 @@ def _ways(found: list[Check]) -> dict[str, Way]:
     return ways
 
 
-@pages.get("/activity/progress")
 def progress() -> Response:
     """The running sync, for the script; ``run`` is null when none is.
 
@@ -146,7 +141,6 @@ def _syncs(services: Services, tenant: str, *, before: int | None = None) -> Syn
     )
 
 
-@pages.post("/activity/sync")
 def sync_now() -> Response:
     """Start a sync, or a preview that changes nothing."""
     preview = request.form.get("kind") == "preview"
@@ -155,21 +149,18 @@ def sync_now() -> Response:
     return _back("sync")
 
 
-@pages.post("/activity/pause")
 def pause_sync() -> Response:
     """Pause what runs; opt-outs still go out."""
     _tell(acts.pause_sync, _("The sync is paused. Opt-outs still go out."))
     return _back("sync")
 
 
-@pages.post("/activity/resume")
 def resume_sync() -> Response:
     """Let a paused or stopped sync go on."""
     _tell(acts.resume_sync, _("The sync goes on."))
     return _back("sync")
 
 
-@pages.post("/activity/cancel")
 def cancel_sync() -> Response:
     """Cancel the syncs that run or wait."""
     _tell(acts.cancel_sync, _("The sync is cancelled. What was sent already stays."))

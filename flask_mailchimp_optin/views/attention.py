@@ -19,14 +19,12 @@ from ..i18n import gettext as _
 from ..i18n import ngettext, said
 from ..vault import CannotDecrypt
 from . import words
-from .guard import pages
 from .show import attempt, here, render, row_id
 
 _SIZE = 50  # customers on one page
 _SEARCH = "search"
 
 
-@pages.get("/activity/attention")
 def everybody() -> str:
     """Whom a search finds, or all, grouped by reason."""
     services, tenant = here()
@@ -48,7 +46,6 @@ def everybody() -> str:
     )
 
 
-@pages.post("/activity/attention")
 def search() -> Response:
     """Look for somebody; what was typed is sealed, so that no address gets into a log of addresses."""
     services, _tenant = here()
@@ -75,7 +72,6 @@ def _grouped(found: Page) -> list[Group]:
     ]
 
 
-@pages.get("/activity/attention.csv")
 def download() -> Response:
     """Whom a search finds, or all, for a spreadsheet."""
     services, tenant = here()
@@ -123,7 +119,6 @@ def _harmless(cell: str) -> str:
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell
 
 
-@pages.post("/activity/retry")
 def retry() -> Response:
     """Try again: one contact, one customer, all of a reason, or all."""
     form = request.form

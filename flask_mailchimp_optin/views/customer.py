@@ -10,8 +10,6 @@ import re
 
 from flask import Response as FlaskResponse
 from flask import abort, flash, make_response, redirect, url_for
-from flask.blueprints import BlueprintSetupState
-from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response
 
 from .. import overviews, person, standing
@@ -19,23 +17,9 @@ from ..errors import MailchimpError, RefusedInput
 from ..i18n import gettext as _
 from ..i18n import said
 from ..ledger import Decision
-from .guard import pages
 from .show import here, render
 
 
-class KeyConverter(BaseConverter):
-    """A primary key as text: any characters, slashes and brackets too."""
-
-    regex = "(?s:.+)"
-    part_isolating = False
-
-
-@pages.record_once
-def _add_converter(setup: BlueprintSetupState) -> None:
-    setup.app.url_map.converters["mailchimp_optin_key"] = KeyConverter
-
-
-@pages.get("/customers/<mailchimp_optin_key:key>", merge_slashes=False)
 def customer(key: str) -> str:
     """Every decision about a customer, newest first."""
     services, tenant = here()
@@ -51,10 +35,6 @@ def customer(key: str) -> str:
     )
 
 
-# The key comes last in each address, for it may hold anything.
-
-
-@pages.post("/look-again/<mailchimp_optin_key:key>", merge_slashes=False)
 def look_again(key: str) -> Response:
     """Have a worker look at the customer's address at Mailchimp."""
     _found(key)
@@ -72,7 +52,6 @@ def look_again(key: str) -> Response:
     return redirect(url_for(".customer", key=key), 303)
 
 
-@pages.get("/export/<mailchimp_optin_key:key>", merge_slashes=False)
 def export(key: str) -> FlaskResponse:
     """All that is kept of the person, as a file for whoever asked for access to it."""
     _found(key)
@@ -84,7 +63,6 @@ def export(key: str) -> FlaskResponse:
     return response
 
 
-@pages.get("/erase/<mailchimp_optin_key:key>", merge_slashes=False)
 def confirm_erasing(key: str) -> str | Response:
     """What goes, what stays, and that it can't be undone."""
     _found(key)
@@ -95,7 +73,6 @@ def confirm_erasing(key: str) -> str | Response:
         return redirect(url_for(".customer", key=key), 303)
 
 
-@pages.post("/erase/<mailchimp_optin_key:key>", merge_slashes=False)
 def erase(key: str) -> Response:
     """Erase the person, at Mailchimp and here."""
     _found(key)

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, current_app, g, render_template, r
 from flask_wtf.csrf import CSRFError, validate_csrf
 from wtforms import ValidationError
 
-from .. import i18n, login, state
+from .. import i18n, state
 
 logger = logging.getLogger("flask_mailchimp_optin")
 
@@ -80,8 +80,12 @@ def _told(response: Response) -> Response:
 def _headers(response: Response) -> Response:
     """Headers that keep the pages to themselves; the host may have set stricter ones."""
     config = state.current().config
-    # Browsers ask this of where a form's answer leads, too.
-    login_too = f" {login.origins(config)}" if config.OAUTH_CLIENT_ID is not None else ""
+    login_too = ""
+    if config.OAUTH_CLIENT_ID is not None:
+        from .. import login  # with all that it takes to speak to Mailchimp
+
+        # Browsers ask this of where a form's answer leads, too.
+        login_too = f" {login.origins(config)}"
     response.headers.setdefault(
         "Content-Security-Policy",
         "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "

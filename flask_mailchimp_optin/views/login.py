@@ -18,7 +18,6 @@ from werkzeug.wrappers import Response
 from .. import connect, login, overviews
 from ..i18n import gettext as _
 from ..services import Services
-from .guard import pages
 from .settings import replaced
 from .show import attempt, here
 
@@ -28,7 +27,6 @@ _BEGUN = "mailchimp_optin_login"
 _GOOD_FOR = timedelta(minutes=10)
 
 
-@pages.post("/login")
 def log_in() -> Response:
     """Off to Mailchimp, where an administrator agrees."""
     services = _configured()
@@ -38,7 +36,6 @@ def log_in() -> Response:
     return redirect(login.address(services.config, token), 303)
 
 
-@pages.get("/login/done")
 def logged_in() -> Response:
     """Back from Mailchimp, with its answer."""
     services = _configured()

@@ -13,13 +13,11 @@ from ..i18n import gettext as _
 from ..i18n import midnight
 from ..services import Services
 from . import words
-from .guard import pages
 from .show import attempt, here, render, row_id
 
 _SIZE = 25  # webhooks on one page
 
 
-@pages.get("/activity/webhooks")
 def rings() -> str:
     """The webhooks that were received, newest first."""
     services, tenant = here()
@@ -49,7 +47,6 @@ def rings() -> str:
     )
 
 
-@pages.post("/activity/webhooks/replay")
 def replay() -> Response:
     """Look again at the address that a webhook named."""
     ring_id = row_id(request.form.get("ring_id"))

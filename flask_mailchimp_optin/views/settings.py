@@ -21,13 +21,11 @@ from ..i18n import gettext as _
 from ..i18n import ngettext, said
 from ..overviews import ListChanges, Overview, Settings
 from ..services import Services
-from .guard import pages
 from .show import attempt, here, render
 
 Answer = str | Response | tuple[str, int]
 
 
-@pages.route("/", methods=["GET", "POST"])
 def settings() -> Answer:
     """The settings, and what its two forms "Update": the API key, or everything else."""
     overview = overviews.read(*here())
@@ -124,7 +122,6 @@ def _saved(before: Overview, after: Overview) -> str:
     return _("Settings saved.")
 
 
-@pages.post("/lists/refresh")
 def refresh_lists() -> Response:
     """Fetch the account's lists; the page then shows what changed."""
     changes = attempt(connect.refresh)
@@ -139,7 +136,6 @@ def _fetched(changes: ListChanges) -> str:
     return _("Lists fetched. See what changed below, then store the lists to keep it.")
 
 
-@pages.post("/lists/store")
 def store_lists() -> Response:
     """Keep what the last refresh fetched."""
     if attempt(connect.store_lists) is not None:
@@ -147,7 +143,6 @@ def store_lists() -> Response:
     return redirect(url_for(".settings", _anchor="lists"), 303)
 
 
-@pages.post("/webhooks/repair")
 def repair_webhooks() -> Response:
     """Have the webhooks checked and registered again where they are missing."""
     attempt(_repair)
@@ -159,7 +154,6 @@ def _repair(services: Services, tenant: str) -> None:
     flash(_("The webhooks are checked now, and mended where they have to be."), "success")
 
 
-@pages.post("/webhooks/rotate")
 def rotate_webhooks() -> Response:
     """Have the webhooks registered anew, with new secret addresses."""
     attempt(_rotate)
@@ -177,7 +171,6 @@ def _rotate(services: Services, tenant: str) -> None:
     )
 
 
-@pages.post("/fields/read")
 def read_fields() -> Response:
     """Look at Mailchimp which merge fields the lists have."""
     attempt(_read_fields)
@@ -189,7 +182,6 @@ def _read_fields(services: Services, tenant: str) -> None:
     flash(_("The fields below are as Mailchimp has them now."), "success")
 
 
-@pages.post("/fields/create")
 def create_fields() -> Response:
     """Make the merge fields at Mailchimp that we send and the lists don't have."""
     made = attempt(connect.create_fields)
@@ -208,7 +200,6 @@ def create_fields() -> Response:
     return redirect(url_for(".settings", _anchor="fields"), 303)
 
 
-@pages.post("/moved")
 def moved() -> Answer:
     """The same site, at another place: it goes on from here, once the box that confirms it is ticked."""
     form = MovedForm()
@@ -219,7 +210,6 @@ def moved() -> Answer:
     return redirect(url_for(".settings"), 303)
 
 
-@pages.post("/disconnect")
 def disconnect() -> Answer:
     """End the connection, once the box that confirms it is ticked."""
     form = DisconnectForm()

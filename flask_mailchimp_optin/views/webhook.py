@@ -14,7 +14,7 @@ from flask import Blueprint, Response, current_app, request
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from .. import hooks, inbound, state
+from .. import state
 from ..services import Services
 from ..webhook import MAX_BODY, Door, Malformed, Ring, parse, signature_holds
 
@@ -47,6 +47,8 @@ def _answer(status: int, text: str) -> Response:
 @hook.get("/<token>")
 def check(token: str) -> Response:
     """Mailchimp checks the address with a GET when the webhook is registered; ``doctor`` knocks."""
+    from .. import hooks
+
     services = state.current().services
     if hooks.is_knock(services, token):
         return _answer(200, hooks.AT_HOME)
@@ -58,6 +60,8 @@ def check(token: str) -> Response:
 @hook.post("/<token>")
 def ring(token: str) -> Response:
     """Somebody did something at Mailchimp: remember to look."""
+    from .. import hooks
+
     try:
         body = request.get_data()
     except RequestEntityTooLarge:
@@ -83,6 +87,8 @@ def ring(token: str) -> Response:
 
 
 def _stored(services: Services, door: Door, ring: Ring, verified: str) -> bool:
+    from .. import inbound
+
     try:
         with services.begin(of_one_row=True) as tx:  # one statement: rings come in thousands
             stored = inbound.record(tx, services, door, ring, verified)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import acts, connect, jobs, waiting
+from flask_mailchimp_optin import acts, connect, jobs, waiting, waking
 from flask_mailchimp_optin.addresses import canonical
 from flask_mailchimp_optin.errors import BadAddress, MailchimpOptinError
 from flask_mailchimp_optin.models import utc
@@ -100,7 +100,7 @@ def _until(world: World, name: str, what: Any) -> None:
 def sweep(world: World) -> None:
     """What the worker's maintenance, or cron, does every minute."""
     with world.redis.client() as client:
-        jobs.enqueue(jobs.queue("soak", client), "sweep")
+        waking.enqueue(jobs.queue("soak", client), "sweep")
 
 
 def _idle(world: World) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin import client, drain, jobs, lease, send
+from flask_mailchimp_optin import client, drain, jobs, lease, send, waking
 from flask_mailchimp_optin.errors import LeaseLost
 from flask_mailchimp_optin.testing import run_jobs
 from tests.faults.journeys import JOURNEYS, Scene
@@ -143,7 +143,7 @@ def test_eight_workers_on_one_connection(parts: Parts) -> None:
     ids = _wave(parts, 40, wants_news=True)
     queue = jobs.queue(parts.queue, parts.redis)
     for n, id_ in enumerate(ids):
-        jobs.enqueue(queue, "work")
+        waking.enqueue(queue, "work")
         host.change(id_, wants_news=bool(n % 2), given_name=f"N{n}")
     until(
         lambda: all(

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from flask_mailchimp_optin import drain, health, jobs, state
+from flask_mailchimp_optin import drain, health, jobs, state, waking
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.faults.processes import Parts, until
 from tests.faults.proxy import Proxy, proxied
@@ -118,12 +118,13 @@ FORGETS: dict[str, Callable[[Stage], object]] = {
 }
 
 
-def _waker(stage: Stage) -> jobs.Waker:
+def _waker(stage: Stage) -> waking.Waker:
     """The host's own, but through the proxy."""
     here = state.of(stage.host.app)
     config = here.config
     object.__setattr__(config, "REDIS_URL", stage.proxied)
-    waker = jobs.Waker(config, jobs.redis_client(config, config.REDIS_TIMEOUT_S))
+    redis = waking.redis_client(config, config.REDIS_TIMEOUT_S)
+    waker = waking.Waker(lambda: waking.ask(config, redis), config.REDIS_TIMEOUT_S)
     object.__setattr__(config, "REDIS_URL", stage.redis.url)
     object.__setattr__(here.services, "wake", waker)
     return waker
@@ -141,14 +142,14 @@ def test_no_commit_waits_while_redis(stage: Stage, redis: str, connected: bool) 
     waker = _waker(stage)
     if connected:
         waker()
-        jobs._talker.wait(waker, 30)
+        waking.talker.wait(waker, 30)
         stage.redis.flush()
     harm, mend = AWAY[redis]
     harm(stage)
     assert _seconds(waker) < _SLACK_S
     saved = [stage.save() for _ in range(3)]
     assert (
-        _seconds(lambda: list(map(jobs.Waker.__call__, 20 * [waker]))) < _SLACK_S
+        _seconds(lambda: list(map(waking.Waker.__call__, 20 * [waker]))) < _SLACK_S
     )  # not once for each
     mend(stage)
     assert len(stage.host.rows("outbox")) == 3
@@ -160,7 +161,7 @@ def test_no_commit_waits_while_redis(stage: Stage, redis: str, connected: bool) 
 def test_a_commit_wakes_a_worker_although_redis(stage: Stage, redis: str) -> None:
     waker = _waker(stage)
     waker()
-    jobs._talker.wait(waker, 30)
+    waking.talker.wait(waker, 30)
     FORGETS[redis](stage)
     stage.save()
     until(lambda: stage.parts.redis.llen(f"rq:queue:{stage.parts.queue}") == 1)
@@ -199,6 +200,31 @@ def test_a_forked_process_wakes_a_worker_too(stage: Stage) -> None:
     assert process.exitcode == 0
 
 
+_FORKS = """
+import os, signal, sys, time
+from tests.served import create_app
+from flask_mailchimp_optin import state
+
+state.of(create_app()).services.wake()
+while "redis" not in sys.modules:
+    time.sleep(0.001)
+# It is being imported, and RQ with it.
+if os.fork():
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+signal.alarm(20)
+import rq
+os._exit(0)
+"""
+
+
+def test_a_process_forked_by_one_that_has_just_committed_can_import_what_it_needs(
+    stage: Stage,
+) -> None:
+    subprocess.run(
+        [sys.executable, "-c", _FORKS], env=stage.parts.environment, check=True, timeout=60
+    )
+
+
 @pytest.mark.parametrize("how", ["before", "lost", "half"])
 def test_no_lost_exchange_of_a_wake_fails_a_commit(stage: Stage, how: Any) -> None:
     exchange = 0
@@ -209,7 +235,7 @@ def test_no_lost_exchange_of_a_wake_fails_a_commit(stage: Stage, how: Any) -> No
         waker = _waker(stage)  # with a connection yet to be made
         stage.proxy.harm(how, exchange)
         address = stage.save()
-        jobs._talker.wait(waker, 30)
+        waking.talker.wait(waker, 30)
         stage.arrives(address)
     assert exchange > 5
 
@@ -219,7 +245,7 @@ def test_no_lost_exchange_of_a_wake_fails_a_commit(stage: Stage, how: Any) -> No
 
 def test_a_flag_without_a_job_keeps_a_change_waiting_for_the_sweep_only(stage: Stage) -> None:
     stage.redis.flush()
-    stage.parts.redis.set(jobs.flag(stage.parts.queue), b"1", ex=60)
+    stage.parts.redis.set(waking.flag(stage.parts.queue), b"1", ex=60)
     address = stage.save()
     assert stage.parts.redis.llen(f"rq:queue:{stage.parts.queue}") == 0
     stage.arrives(address)

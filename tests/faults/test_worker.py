@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from rq import Callback, Queue
 from rq.registry import FailedJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
-from flask_mailchimp_optin import jobs
+from flask_mailchimp_optin import waking
 from tests.faults.processes import Parts, until
 from tests.house import Customer, db
 
@@ -39,6 +41,38 @@ def test_a_ring_with_an_idle_worker_reaches_the_box_at_once(parts: Parts) -> Non
     parts.worker()
     parts.host.sandbox.unsubscribe(parts.host.list_id, "ada@example.com")
     until(lambda: parts.host.box(ada) is False)
+
+
+_TELLS = """
+import sys
+from flask_mailchimp_optin import jobs, state, waking
+from tests.served import create_app
+
+class Tells(jobs.OurWorker):
+    def perform_job(self, *args, **kwargs):
+        before = set(sys.modules)
+        try:
+            return super().perform_job(*args, **kwargs)
+        finally:
+            print(*sys.modules.keys() - before)
+
+app = create_app()
+print(*sys.modules)
+Tells(app, waking.redis_client(state.of(app).config, None)).work(burst=True)
+"""
+
+
+def test_a_worker_has_imported_what_jobs_need_before_it_forks(parts: Parts) -> None:
+    parts.host.add("o'hara@example.com", wants_news=True)  # needs more than a look to be read
+    worker = subprocess.run(
+        [sys.executable, "-c", _TELLS], env=parts.environment, check=True, capture_output=True
+    )
+    before, *by_jobs = (set(line.split()) for line in worker.stdout.decode().splitlines())
+    assert {"email_validator", "mailchimp3", "requests", "urllib3"} < before
+    assert {f"flask_mailchimp_optin.{name}" for name in ("client", "drain", "settle")} < before
+    assert len(by_jobs) > 0
+    assert set.union(*by_jobs) == set()
+    assert "o'hara@example.com" in parts.host.sandbox.members(parts.host.list_id)
 
 
 def _many(parts: Parts, number: int = 40) -> list[str]:
@@ -156,12 +190,12 @@ def test_whatever_is_written_into_redis_is_not_shown_and_breaks_nothing(
         fields = ("birth", "last_heartbeat", "queues", "state", "current_job", "pid", "version")
         redis.hset(worker, mapping=dict.fromkeys(fields, EVIL))
         redis.rpush(f"rq:queue:{queue}", EVIL, worker)
-        redis.set(jobs.flag(queue), EVIL, ex=1)
+        redis.set(waking.flag(queue), EVIL, ex=1)
     else:
         redis.set(f"rq:workers:{queue}", EVIL)
         redis.set(f"rq:queue:{queue}", EVIL)
-        redis.delete(jobs.flag(queue))
-        redis.lpush(jobs.flag(queue), EVIL)
+        redis.delete(waking.flag(queue))
+        redis.lpush(waking.flag(queue), EVIL)
     try:
         client = parts.host.app.test_client()
         for path in ("/", "/activity", "/activity/progress"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flask_mailchimp_optin.jobs import Waker
+from flask_mailchimp_optin.waking import Waker
 from tests.house import Customer, db
 from tests.model.killer import Killed
 from tests.model.world import ADDRESSES, LISTS, World, require

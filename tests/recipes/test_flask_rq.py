@@ -12,7 +12,7 @@ from typing import Any
 
 from redis import Redis
 
-from flask_mailchimp_optin import jobs
+from flask_mailchimp_optin import jobs, waking
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from tests.recipes.conftest import RECIPES, Make, as_environment, connect_with
@@ -33,7 +33,7 @@ def test_its_worker_runs_our_jobs(
             shop.db.session.add(shop.Customer(email="ada@example.com", wants_news=True))
             shop.db.session.commit()
         with Redis.from_url(url) as redis:
-            jobs.enqueue(jobs.queue("mailchimp_optin", redis), "work")
+            waking.enqueue(jobs.queue("mailchimp_optin", redis), "work")
         command = ["--app", str(RECIPES / "with_flask_rq.py"), "rq", "worker", "--burst"]
         done = subprocess.run(
             [sys.executable, "-m", "flask", *command, "mailchimp_optin"],

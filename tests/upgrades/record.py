@@ -21,7 +21,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
-from flask_mailchimp_optin import __version__, jobs
+from flask_mailchimp_optin import __version__, jobs, waking
 from flask_mailchimp_optin.models import Tables, define
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
@@ -98,7 +98,7 @@ def queued() -> Iterator[list[dict[str, str]]]:
     with embedded_redis() as url, redis.Redis.from_url(url) as connection:
         queue = jobs.queue(QUEUE, connection)
         for name, ids in (("work", ()), ("drain_connection", (1,)), ("sweep", ())):
-            jobs.enqueue(queue, name, *ids)
+            waking.enqueue(queue, name, *ids)
         yield [_as_text(connection.hgetall(job.key)) for job in queue.jobs]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import jobs, waiting
+from flask_mailchimp_optin import waiting, waking
 from flask_mailchimp_optin.models import utc
 from tests.faults.chaos.parts import House
 from tests.house import Customer
@@ -80,6 +80,6 @@ def _left_over(house: House) -> Iterator[str]:
     for row in host.rows("sync_run"):
         if row.state == "running":
             yield f"a sync: {row.kind}, {row.phase}"
-    flag = jobs.flag(house.queue)
+    flag = waking.flag(house.queue)
     if house.redis.exists(flag) and house.redis.ttl(flag) < 0:
         yield "the flag in Redis never ends"
