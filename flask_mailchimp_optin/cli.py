@@ -363,9 +363,10 @@ def doctor_(as_json: bool, offline: bool, tenant: str) -> None:
 
 @_command("history")
 @click.argument("customer_key")
-def history(customer_key: str) -> None:
+@click.option("--tenant", help="What they decided as this tenant's customer only; else all.")
+def history(customer_key: str, tenant: str | None) -> None:
     """Every decision about a customer, newest first. CUSTOMER_KEY is their primary key."""
-    for row in standing.history_of_key(_services(), customer_key):
+    for row in standing.history_of_key(_services(), customer_key, tenant):
         who = f" by {row.actor}" if row.actor else ""
         answer = f": {row.receipt}" if row.receipt else ""
         yes_no = "yes" if row.value else "no"
