@@ -72,7 +72,11 @@ def _services() -> Services:
 @click.option("--enable", is_flag=True, help="Enable the integration, which starts a sync.")
 @tenant_option
 def connect_(api_key: str | None, list_id: str | None, enable: bool, tenant: str) -> None:
-    """Check an API key with Mailchimp and keep it, encrypted."""
+    """Check an API key with Mailchimp and keep it, encrypted.
+
+    To log in at Mailchimp instead takes a browser: "Connect with Mailchimp" on the settings page. The
+    other commands work with either.
+    """
     if api_key is None and _services().config.API_KEY is None:
         api_key = click.prompt("Mailchimp API key", hide_input=True)
     overview = connect.connect(_services(), tenant, api_key)

@@ -104,6 +104,12 @@ class TestThereAndBack:
         assert len(found["state"][0]) == 43
         assert parse_qs(urlsplit(asked(admin)).query)["state"] != found["state"]
 
+    def test_the_requests_host_does_not_decide_where_one_comes_back(self, admin: Admin) -> None:
+        there = {"base_url": "https://evil.example.com"}
+        admin.page = admin.client.get(f"{ROOT}/", **there).text
+        answer = admin.client.post(f"{ROOT}/login", data={"csrf_token": admin.token()}, **there)
+        assert parse_qs(urlsplit(answer.headers["Location"]).query)["redirect_uri"] == [BACK]
+
     def test_the_token_is_sealed_and_shown_nowhere(self, host: Host, admin: Admin) -> None:
         log_in(admin)
         (token,) = host.sandbox.access_tokens
