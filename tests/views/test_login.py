@@ -88,6 +88,7 @@ class TestThereAndBack:
             in admin.text
         )
         assert "by a login at Mailchimp" in admin.text
+        assert "What was agreed to at Mailchimp holds there until it is revoked there" in admin.text
         admin.save(enabled="y")
         key = host.add("ada@example.com", wants_news=True)
         host.work()
