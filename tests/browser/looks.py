@@ -51,15 +51,9 @@ def served(app: Flask, policy: str = STRICTEST) -> Iterator[str]:
 
 def offer_login(host: Host, address: str) -> None:
     """Logging in at Mailchimp becomes possible, and leads back to the pages at this address."""
-    configure(host, PUBLIC_URL=address.removesuffix(host.services.config.URL_PREFIX))
+    host.configure(PUBLIC_URL=address.removesuffix(host.services.config.URL_PREFIX))
     app = host.sandbox.register_app(host.services.config.oauth_redirect)
-    configure(host, OAUTH_CLIENT_ID=app.client_id, OAUTH_CLIENT_SECRET=app.client_secret)
-
-
-def configure(host: Host, **config: Any) -> None:
-    """As after a restart with another configuration."""
-    for name, value in config.items():
-        object.__setattr__(host.services.config, name, value)
+    host.configure(OAUTH_CLIENT_ID=app.client_id, OAUTH_CLIENT_SECRET=app.client_secret)
 
 
 def opened(browser: Browser, complaints: list[str], **options: Any) -> Page:

@@ -19,7 +19,7 @@ from rq import Worker
 from flask_mailchimp_optin import acts, connect, drain, jobs
 from flask_mailchimp_optin import state as states
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.browser.looks import WIDE, configure, offer_login, opened, served, size
+from tests.browser.looks import WIDE, offer_login, opened, served, size
 from tests.house import Clock, Host, db, hosting
 
 STATES: dict[str, Callable[[Scene], None]] = {}
@@ -253,7 +253,7 @@ def other_site(at: Scene) -> None:
     """Is this a copy of your site?"""
     at.people(2)
     at.host.connect()
-    configure(at.host, PUBLIC_URL="https://staging.example.com")
+    at.host.configure(PUBLIC_URL="https://staging.example.com")
     at.open()
 
 
@@ -309,7 +309,7 @@ def sync_running(at: Scene) -> None:
 @_state
 def sync_stopped(at: Scene) -> None:
     """waits for you"""
-    configure(at.host, STOP_COUNT=5)
+    at.host.configure(STOP_COUNT=5)
     list_id = next(iter(at.host.sandbox.audiences))
     gone = [f"person{n}@example.com" for n in range(8)]
     at.host.sandbox.add_members(list_id, gone, status="unsubscribed")
