@@ -61,7 +61,7 @@ SUITE = [
     "tests/views/test_settings.py",
     "tests/views/test_webhook.py",
 ]
-WITH_REDIS = ["tests/faults/test_worker.py", "tests/faults/test_redis.py"]
+WITH_REDIS = [f"tests/faults/test_{name}.py" for name in ("worker", "redis", "sentinel")]
 
 
 def declared(keyword: str) -> list[str]:

@@ -72,7 +72,11 @@ def _services() -> Services:
 @click.option("--enable", is_flag=True, help="Enable the integration, which starts a sync.")
 @tenant_option
 def connect_(api_key: str | None, list_id: str | None, enable: bool, tenant: str) -> None:
-    """Check an API key with Mailchimp and keep it, encrypted."""
+    """Check an API key with Mailchimp and keep it, encrypted.
+
+    To log in at Mailchimp instead takes a browser: "Connect with Mailchimp" on the settings page. The
+    other commands work with either.
+    """
     if api_key is None and _services().config.API_KEY is None:
         api_key = click.prompt("Mailchimp API key", hide_input=True)
     overview = connect.connect(_services(), tenant, api_key)
@@ -363,9 +367,10 @@ def doctor_(as_json: bool, offline: bool, tenant: str) -> None:
 
 @_command("history")
 @click.argument("customer_key")
-def history(customer_key: str) -> None:
+@click.option("--tenant", help="What they decided as this tenant's customer only; else all.")
+def history(customer_key: str, tenant: str | None) -> None:
     """Every decision about a customer, newest first. CUSTOMER_KEY is their primary key."""
-    for row in standing.history_of_key(_services(), customer_key):
+    for row in standing.history_of_key(_services(), customer_key, tenant):
         who = f" by {row.actor}" if row.actor else ""
         answer = f": {row.receipt}" if row.receipt else ""
         yes_no = "yes" if row.value else "no"

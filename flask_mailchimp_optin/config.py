@@ -32,6 +32,13 @@ _REDIS_TLS_OPTIONS = (
     "ssl_check_hostname",
     "ssl_min_version",
 )
+_SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+_SENTINEL_URL = re.compile(
+    r"(?P<scheme>rediss?)\+sentinel://(?P<user>[^@/?#]*@)?(?P<hosts>[^@/?#]+)"
+    r"/(?P<service>[\w.-]+)(?P<database>/[0-9]*)?(?P<options>\?[^#]*)?",
+    re.ASCII,
+)
+_SENTINEL_HOST = re.compile(r"(\[[0-9A-Fa-f:]+\]|[\w.-]+)(?::([0-9]{1,5}))?", re.ASCII)
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
@@ -67,7 +74,8 @@ class Config:
         "The client secret that belongs to OAUTH_CLIENT_ID.", None, secret=True
     )
     REDIS_URL: str = _key(
-        "Redis for RQ: redis://, rediss:// (TLS) or unix://; after a ? such options as ssl_ca_certs.",
+        "Redis for RQ: redis://, rediss:// (TLS), unix://, or redis+sentinel:// and rediss+sentinel://, "
+        "which ask Sentinel for the master; after a ? such options as ssl_ca_certs.",
         "redis://127.0.0.1:6379/0",
         secret=True,
     )
@@ -247,14 +255,46 @@ def in_the_clear(url: str) -> bool:
     return parts.scheme == "http" and not is_near
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sentinels:
+    """Whom to ask for the master, as ``redis+sentinel://`` says.
+
+    :param hosts: Sentinel's own, each with its port.
+    :param service: the name that Sentinel gives the master.
+    :param master: the master's address, but for its host: with user, database, options.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    service: str
+    master: str = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Sentinels | None:
+        """What a Redis address says of Sentinel; None: it is no such address."""
+        found = _SENTINEL_URL.fullmatch(url)
+        if found is None or found["service"].isdecimal():  # that is a database: the name is missing
+            return None
+        hosts = [_SENTINEL_HOST.fullmatch(host) for host in found["hosts"].split(",")]
+        pairs = tuple((host[1].strip("[]"), int(host[2] or 26379)) for host in hosts if host)
+        if len(pairs) < len(hosts) or not all(0 < port < 65536 for _, port in pairs):
+            return None
+        rest = f"{found['user'] or ''}{found['database'] or ''}{found['options'] or ''}"
+        return cls(hosts=pairs, service=found["service"], master=f"{found['scheme']}://{rest}")
+
+
 def _check_redis_url(url: str) -> None:
     name = f"{PREFIX}REDIS_URL"
+    more: tuple[str, ...] = ()
     hosts = url.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
     if "sentinel" in url.partition(":")[0] or "," in hosts:
-        raise ConfigError(
-            f"{name} is one server's address; Sentinel and lists of servers are not understood. Give an "
-            "address that leads to the master, as a proxy or your provider's does."
-        )
+        sentinels = Sentinels.of(url)
+        if sentinels is None:
+            raise ConfigError(
+                f"{name} must, with Sentinel, look like redis+sentinel://:password@host1:26379,"
+                "host2:26379/mymaster/0: where Sentinel runs, the master's name there, the database; "
+                "rediss+sentinel:// is for TLS. A list of servers without Sentinel is not understood."
+            )
+        url, more = sentinels.master, _SENTINEL_OPTIONS
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("redis", "rediss", "unix") and parts.port != 0
@@ -266,15 +306,15 @@ def _check_redis_url(url: str) -> None:
         good = re.fullmatch(place, parts.path) is not None and not parts.fragment
     if not good or not url.isprintable():
         raise ConfigError(
-            f"{name} must look like redis://127.0.0.1:6379/0, with redis://, rediss:// "
-            "or unix:// at its start."
+            f"{name} must look like redis://127.0.0.1:6379/0, with redis://, rediss://, unix:// "
+            "or redis+sentinel:// at its start."
         )
+    known = _REDIS_OPTIONS + (_REDIS_TLS_OPTIONS if parts.scheme == "rediss" else ()) + more
     for option, value in options:
-        _check_redis_option(parts.scheme, option, value)
+        _check_redis_option(known, option, value)
 
 
-def _check_redis_option(scheme: str, option: str, value: str) -> None:
-    known = _REDIS_OPTIONS + (_REDIS_TLS_OPTIONS if scheme == "rediss" else ())
+def _check_redis_option(known: tuple[str, ...], option: str, value: str) -> None:
     if option not in known:
         hint = " Options of TLS need rediss://." if option in _REDIS_TLS_OPTIONS else ""
         raise ConfigError(

@@ -17,14 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from . import acts, hooks, overviews
 from .client import Client
 from .errors import KeyRefused, MailchimpError, NotFound, PermissionDenied
-from .health import ERROR, OK, WARNING, Check, checks
+from .health import ERROR, LATE, LATES_HINT, OK, WARNING, Check, checks
 from .models import utc
 from .services import Services, database_now
 from .state import State
 from .transport import own_answer
 from .vault import CannotDecrypt
 
-_LATE = timedelta(minutes=10)
 #: Of two clocks. The rule compares times to within 120 s.
 _APART = timedelta(seconds=30)
 _KNOCK_S = 10.0
@@ -123,12 +122,12 @@ def _rings(services: Services, connection: Row[Any]) -> Check:
             .where(audiences.c.connection_id == connection.id, events.c.outcome.is_(None))
         )
     number, oldest = found
-    if oldest is not None and services.now() - utc(oldest) > _LATE:
+    if oldest is not None and services.now() - utc(oldest) > LATE:
         return Check(
             code="rings",
             level=WARNING,
             text=f"Webhooks that wait: {number:,}, the oldest for more than ten minutes.",
-            hint="Look whether a worker is running, with the same configuration as this site.",
+            hint=LATES_HINT,
         )
     text = f"Webhooks that wait to be looked at: {number:,}."
     return Check(code="rings", level=OK, text=text)

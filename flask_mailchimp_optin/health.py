@@ -20,6 +20,9 @@ from .texts import N_, Text
 from .vault import CannotDecrypt
 
 OK, WARNING, ERROR = "ok", "warning", "error"
+#: What waits longer has nobody who works it off.
+LATE = timedelta(minutes=10)
+LATES_HINT = N_("Look whether a worker is running, with the same configuration as this site.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,7 +316,7 @@ def _waiting(services: Services, tenant: str) -> Check:
             code="changes",
             level=WARNING,
             text=Text("Changes that wait: %(n)s, the oldest for more than ten minutes.", n=number),
-            hint=N_("Look whether a worker is running, with the same configuration as this site."),
+            hint=LATES_HINT,
         )
     text = Text("Changes that wait to be sent: %(n)s.", n=number)
     return Check(code="changes", level=OK, text=text)
@@ -321,7 +324,7 @@ def _waiting(services: Services, tenant: str) -> Check:
 
 def _wait_too_long(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
     """Whether a change nobody looked at, or a no, which never waits, is older than ten minutes."""
-    since = services.now() - timedelta(minutes=10)
+    since = services.now() - LATE
     outbox, contact = services.tables.outbox, services.tables.contact
     unread = select(outbox.c.id).where(
         outbox.c.tenant == connection.tenant, outbox.c.created_at < since

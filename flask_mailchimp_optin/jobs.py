@@ -23,7 +23,8 @@ from rq.serializers import JSONSerializer
 
 from . import drain, lease, retention, state, waiting
 from .config import Config
-from .waking import FLAG_S, PREFIX, enqueue, flag, redis_client
+from .redis_clients import redis_client
+from .waking import FLAG_S, PREFIX, enqueue, flag
 
 logger = logging.getLogger("flask_mailchimp_optin")
 

@@ -11,7 +11,6 @@ from flask import Flask, current_app, has_app_context
 
 from .config import Config
 from .services import Services
-from .waking import redis_client
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -36,6 +35,8 @@ class State:
     @cached_property
     def redis(self) -> Redis:
         """A client that gives up fast, for commits and pages."""
+        from .redis_clients import redis_client
+
         return redis_client(self.config, self.config.REDIS_TIMEOUT_S)
 
 

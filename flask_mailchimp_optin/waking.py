@@ -39,27 +39,6 @@ os.register_at_fork(
 )
 
 
-def redis_client(config: Config, timeout_s: float | None) -> Redis:
-    """A Redis client that neither waits nor retries.
-
-    The defaults take 4 s when Redis refuses and a minute when it doesn't answer.
-
-    :param timeout_s: for connecting and answering, in seconds; None: blocking, for the worker.
-    """
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    if timeout_s is None:
-        return Redis.from_url(config.REDIS_URL)
-    return Redis.from_url(
-        config.REDIS_URL,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
 def flag(queue_name: str, connection_id: int | None = None) -> str:
     """The Redis key that says a worker has been woken, or a job asked for that connection."""
     return f"{queue_name}:woken" if connection_id is None else f"{queue_name}:woken:{connection_id}"
@@ -125,7 +104,9 @@ class Waker:
             return
         try:
             with _importing:
-                import rq  # noqa: F401  # and Redis with it
+                import rq  # noqa: F401
+
+                from . import redis_clients  # noqa: F401
             self._ask()
         except Exception as error:  # whatever it is: a sweep makes up for it
             self._give_up(error)

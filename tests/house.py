@@ -123,6 +123,16 @@ class Host:
             values = {**now.__dict__, **settings}
             connect.save_settings(self.services, "", Settings(**values))
 
+    def overview(self, tenant: str = "") -> overviews.Overview:
+        """What the settings page shows."""
+        with self.app.app_context():
+            return overviews.read(self.services, tenant)
+
+    def configure(self, **config: Any) -> None:
+        """As after a restart with another configuration."""
+        for name, value in config.items():
+            object.__setattr__(self.services.config, name, value)
+
     def another_list(self, name: str) -> str:
         """A list that is made at Mailchimp, and stored; its id."""
         list_id = self.sandbox.add_audience(name)

@@ -99,10 +99,32 @@ def test_without_encryption_keys_the_message_says_how_to_make_one(keys: object) 
         pytest.param("REDIS_URL", "unix://", "look like", id="redis-no-socket"),
         pytest.param("REDIS_URL", "rediss://h/0#a", "look like", id="redis-password-with-hash"),
         pytest.param("REDIS_URL", "redis://h/0?db", "look like", id="redis-option-without-value"),
-        pytest.param("REDIS_URL", "redis://a:1,b:1/0", "leads to the master", id="redis-two"),
-        pytest.param("REDIS_URL", "sentinel://a:1/m/0", "leads to the master", id="redis-sentinel"),
+        pytest.param("REDIS_URL", "redis://a:1,b:1/0", "with Sentinel, look", id="redis-two"),
+        *(
+            pytest.param("REDIS_URL", value, "with Sentinel, look like", id=word)
+            for word, value in {
+                "sentinel-another-scheme": "sentinel://a:1/m/0",
+                "sentinel-no-name": "redis+sentinel://a:1,b:1",
+                "sentinel-a-database-for-a-name": "redis+sentinel://a:1/0",
+                "sentinel-no-host": "redis+sentinel:///m/0",
+                "sentinel-a-comma-too-many": "redis+sentinel://a:1,/m/0",
+                "sentinel-a-semicolon": "redis+sentinel://a:1;b:1/m/0",
+                "sentinel-port-0": "redis+sentinel://a:0/m/0",
+                "sentinel-port-too-large": "redis+sentinel://a:65536/m/0",
+                "sentinel-named-database": "redis+sentinel://a:1/m/first",
+                "sentinel-password-with-hash": "redis+sentinel://:a#b@a:1/m/0",
+                "sentinel-line-end-in-a-host": "redis+sentinel://a\n:1/m/0",
+            }.items()
+        ),
         pytest.param(
-            "REDIS_URL", "redis+sentinel://a,b/m", "leads to the master", id="redis-sentinels"
+            "REDIS_URL", "redis+sentinel://a/m?x=1\n", "look like", id="sentinel-line-end"
+        ),
+        pytest.param(
+            "REDIS_URL", "redis+sentinel://a/m?pass=x", "sentinel_pass", id="sentinel-option"
+        ),
+        pytest.param("REDIS_URL", "redis+sentinel://a/m?db=x", "db has a", id="sentinel-database"),
+        pytest.param(
+            "REDIS_URL", "redis://a/0?sentinel_password=x", "none of", id="sentinels-word"
         ),
         pytest.param(
             "REDIS_URL", "rediss://h/0?ssl_ca_cert=x", "ssl_ca_certs", id="redis-misspelt"
@@ -159,6 +181,12 @@ def test_a_wrong_value_is_refused_and_the_key_is_named(
         pytest.param("REDIS_URL", "rediss://user:secret@redis.example.com:6380/1", id="tls"),
         pytest.param("REDIS_URL", "unix:///run/redis.sock?db=1", id="socket"),
         pytest.param("REDIS_URL", "redis://redis", id="redis-of-a-container"),
+        pytest.param("REDIS_URL", "redis+sentinel://a,b:1/my-master", id="sentinel"),
+        pytest.param(
+            "REDIS_URL",
+            "rediss+sentinel://u:p%2C@[::1]:1/m/2?sentinel_password=x&ssl_ca_certs=/ca.pem",
+            id="sentinel-tls",
+        ),
         pytest.param("REDIS_URL", "rediss://:a%2Fb@h/0?ssl_ca_certs=/etc/ca.pem", id="own-ca"),
         pytest.param("REDIS_URL", "rediss://h?ssl_check_hostname=False", id="another-name"),
         pytest.param("TIMEOUT_S", 5, id="whole-seconds"),

@@ -188,6 +188,7 @@ def test_the_contracts_forget_no_module() -> None:
         "jobs",
         "metrics",
         "state",
+        "redis_clients",
         "waking",
         "wordings",
     }

@@ -36,10 +36,12 @@ BLOCKS = {
     ("monitoring.rst", "ini"): "a unit around doctor, which tests/test_doctor.py runs",
     ("monitoring.rst", "python"): "tests/test_metrics.py",
     ("monitoring.rst", "yaml"): "tests/test_metrics.py: the gauges are there; and two paths",
+    ("operators.rst", "python"): "tests/faults/test_sentinel.py",
+    ("operators.rst", "sh"): "tests/faults/test_sentinel.py",
     (
         "operators.rst",
         "text",
-    ): "a crontab, and what tests/journeys/test_copies.py does",
+    ): "a crontab, an address, and what tests/journeys/test_copies.py does",
     ("quickstart.rst", "python"): "tests/test_quickstart.py",
     ("quickstart.rst", "sh"): "tests/test_quickstart.py, but for pip",
     ("quickstart.rst", "text"): "the processes: test_quickstart runs their work without Redis",

@@ -74,8 +74,8 @@ def _ticked_with_a_revoked_key(host: Host) -> int:
 
 
 def _held_by_a_sync(host: Host) -> int:
-    object.__setattr__(host.services.config, "STOP_COUNT", 0)
-    object.__setattr__(host.services.config, "STOP_SHARE", 0.0)
+    host.configure(STOP_COUNT=0)
+    host.configure(STOP_SHARE=0.0)
     list_id = next(iter(host.sandbox.audiences))
     host.sandbox.add_members(list_id, ["left@example.com"], status="unsubscribed")
     host.add("left@example.com", wants_news=True)

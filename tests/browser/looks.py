@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
+from tests.house import Host
+
 WIDE, MIDDLE, NARROW, SMALLEST = (1280, 900), (768, 1024), (360, 740), (320, 640)
 
 #: What a host may demand at most, beside our own policy: both hold.
@@ -45,6 +47,13 @@ def served(app: Flask, policy: str = STRICTEST) -> Iterator[str]:
         server.shutdown()
         thread.join(5)
         server.server_close()
+
+
+def offer_login(host: Host, address: str) -> None:
+    """Logging in at Mailchimp becomes possible, and leads back to the pages at this address."""
+    host.configure(PUBLIC_URL=address.removesuffix(host.services.config.URL_PREFIX))
+    app = host.sandbox.register_app(host.services.config.oauth_redirect)
+    host.configure(OAUTH_CLIENT_ID=app.client_id, OAUTH_CLIENT_SECRET=app.client_secret)
 
 
 def opened(browser: Browser, complaints: list[str], **options: Any) -> Page:

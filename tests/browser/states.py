@@ -19,7 +19,7 @@ from rq import Worker
 from flask_mailchimp_optin import acts, connect, drain, jobs
 from flask_mailchimp_optin import state as states
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.browser.looks import WIDE, opened, served, size
+from tests.browser.looks import WIDE, offer_login, opened, served, size
 from tests.house import Clock, Host, db, hosting
 
 STATES: dict[str, Callable[[Scene], None]] = {}
@@ -58,6 +58,16 @@ class Scene:
         self.page.get_by_label("API key").fill(self.host.sandbox.api_key)
         self.press("Update")
         self.host.list_id = next(iter(self.host.sandbox.audiences))
+
+    def log_in(self) -> None:
+        """Connect with Mailchimp, and agree there: with the browser's cookies, without its policy."""
+        offer_login(self.host, self.address)
+        self.open()
+        send, token = self.page.request.post, self.page.locator("[name=csrf_token]").first
+        form: dict[str, Any] = {"csrf_token": token.input_value()}
+        asked = send(f"{self.address}/login", form=form, max_redirects=0)
+        agreed = send(asked.headers["location"], form={"agree": "yes"}, max_redirects=0)
+        self.page.goto(agreed.headers["location"])
 
     def people(self, number: int = 12, **values: Any) -> list[int]:
         """Customers who said yes."""
@@ -125,10 +135,26 @@ def not_connected(at: Scene) -> None:
 @_state
 def login_offered(at: Scene) -> None:
     """Connect with Mailchimp"""
-    config = at.host.services.config  # as after a restart with another one
-    app = at.host.sandbox.register_app(config.oauth_redirect)
-    object.__setattr__(config, "OAUTH_CLIENT_ID", app.client_id)
-    object.__setattr__(config, "OAUTH_CLIENT_SECRET", app.client_secret)
+    offer_login(at.host, at.address)
+    at.open()
+
+
+@_state
+def connected_by_login(at: Scene) -> None:
+    """by a login at Mailchimp"""
+    at.host.sandbox.add_audience("Trade customers", double_optin=True)
+    at.log_in()
+
+
+@_state
+def login_revoked(at: Scene) -> None:
+    """The connection is stopped"""
+    at.log_in()
+    at.page.get_by_label("Enable the integration").check()
+    at.press("Update")
+    at.host.sandbox.revoke_tokens()
+    at.people(1)
+    at.host.work()
     at.open()
 
 
@@ -227,7 +253,7 @@ def other_site(at: Scene) -> None:
     """Is this a copy of your site?"""
     at.people(2)
     at.host.connect()
-    object.__setattr__(at.host.services.config, "PUBLIC_URL", "https://staging.example.com")
+    at.host.configure(PUBLIC_URL="https://staging.example.com")
     at.open()
 
 
@@ -283,7 +309,7 @@ def sync_running(at: Scene) -> None:
 @_state
 def sync_stopped(at: Scene) -> None:
     """waits for you"""
-    object.__setattr__(at.host.services.config, "STOP_COUNT", 5)
+    at.host.configure(STOP_COUNT=5)
     list_id = next(iter(at.host.sandbox.audiences))
     gone = [f"person{n}@example.com" for n in range(8)]
     at.host.sandbox.add_members(list_id, gone, status="unsubscribed")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.looks import STRICTEST, WIDE, opened, served, size
+from tests.browser.looks import STRICTEST, WIDE, offer_login, opened, served, size
 from tests.house import Host
 
 pytestmark = pytest.mark.browser
@@ -20,22 +20,13 @@ def address(host: Host) -> Iterator[str]:
     there = host.sandbox.page_url.rstrip("/")
     policy = STRICTEST.replace("form-action 'self'", f"form-action 'self' {there}")
     with served(host.app, policy) as url:
-        site = url.removesuffix(host.services.config.URL_PREFIX)
-        configure(host, PUBLIC_URL=site)
-        app = host.sandbox.register_app(host.services.config.oauth_redirect)
-        configure(host, OAUTH_CLIENT_ID=app.client_id, OAUTH_CLIENT_SECRET=app.client_secret)
+        offer_login(host, url)
         yield url
 
 
 @pytest.fixture
 def page(browser: Browser, complaints: list[str], script: bool) -> Page:
     return opened(browser, complaints, java_script_enabled=script, **size(*WIDE))
-
-
-def configure(host: Host, **config: str) -> None:
-    """As after a restart with another configuration."""
-    for name, value in config.items():
-        object.__setattr__(host.services.config, name, value)
 
 
 def press(page: Page, name: str) -> None:

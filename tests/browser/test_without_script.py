@@ -64,7 +64,7 @@ def test_connecting_lists_settings_and_disconnecting(host: Host, hands: Hands) -
 
 def test_a_sync_is_followed_stopped_and_continued(host: Host, hands: Hands) -> None:
     page = hands.page
-    object.__setattr__(host.services.config, "STOP_COUNT", 2)
+    host.configure(STOP_COUNT=2)
     list_id = next(iter(host.sandbox.audiences))
     names = [f"person{n}@example.com" for n in range(6)]
     host.sandbox.add_members(list_id, names, status="unsubscribed")
@@ -112,11 +112,11 @@ def test_a_page_that_was_open_too_long_leads_back(host: Host, hands: Hands) -> N
 
 def test_a_copy_says_what_it_is(host: Host, hands: Hands) -> None:
     host.connect()
-    object.__setattr__(host.services.config, "PUBLIC_URL", "https://staging.example.com")
+    host.configure(PUBLIC_URL="https://staging.example.com")
     hands.open()
     hands.page.get_by_label("no longer runs").check()
     hands.press("Go on from here", "goes on from here")
-    object.__setattr__(host.services.config, "PUBLIC_URL", "https://another.example.com")
+    host.configure(PUBLIC_URL="https://another.example.com")
     hands.open()
     hands.page.get_by_label("Yes, disconnect this copy").check()
     hands.press("Disconnect the copy", "Mailchimp is disconnected here")

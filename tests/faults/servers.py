@@ -28,9 +28,12 @@ _NEEDED = (
 
 
 class OwnRedis:
-    """A server of ours on a free port; nothing is kept on disk, so a restart finds it empty."""
+    """A server of ours on a free port; nothing is kept on disk, so a restart finds it empty.
 
-    def __init__(self, folder: str) -> None:
+    :param settings: more of the server's own, as on its command line.
+    """
+
+    def __init__(self, folder: str, *settings: str, password: str = "") -> None:
         try:
             self._program = find_redis_server()
         except NoRedisServer as error:
@@ -38,7 +41,8 @@ class OwnRedis:
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        self._settings = (*settings, "--requirepass", password)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -47,7 +51,7 @@ class OwnRedis:
         lasting = threading.current_thread() is threading.main_thread()
         settings = f"--port {self.port} --bind 127.0.0.1 --appendonly no --daemonize no --save"
         self._process = subprocess.Popen(
-            [self._program, *settings.split(), ""],
+            [self._program, *self._settings, *settings.split(), ""],
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -104,13 +108,14 @@ class OwnRedis:
 
 
 @contextmanager
-def own_redis() -> Iterator[OwnRedis]:
+def own_redis(*settings: str, password: str = "") -> Iterator[OwnRedis]:
     """Such a server while the block lasts.
 
+    :param settings: more of the server's own, as on its command line.
     :raises NoRedisServer: there is no program to start; the message says what is needed.
     """
     folder = tempfile.mkdtemp(prefix="own-redis-")
-    server = OwnRedis(folder)
+    server = OwnRedis(folder, *settings, password=password)
     try:
         server.start()
         yield server

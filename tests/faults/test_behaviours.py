@@ -82,10 +82,10 @@ def _disturb(host: Host, journey: Journey, behaviour: str, scene: Scene) -> None
     BEHAVIOURS[behaviour](host.sandbox, journey.path)
     patience = host.services.config.TIMEOUT_S
     if behaviour in SLOW:
-        object.__setattr__(host.services.config, "TIMEOUT_S", PATIENCE_S)
+        host.configure(TIMEOUT_S=PATIENCE_S)
     try:
         journey.act(scene)
         host.work()
     finally:
-        object.__setattr__(host.services.config, "TIMEOUT_S", patience)
+        host.configure(TIMEOUT_S=patience)
     assert met

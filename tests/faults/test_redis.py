@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from flask_mailchimp_optin import drain, health, jobs, state, waking
+from flask_mailchimp_optin import drain, health, jobs, redis_clients, state, waking
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.faults.processes import Parts, until
 from tests.faults.proxy import Proxy, proxied
@@ -123,7 +123,7 @@ def _waker(stage: Stage) -> waking.Waker:
     here = state.of(stage.host.app)
     config = here.config
     object.__setattr__(config, "REDIS_URL", stage.proxied)
-    redis = waking.redis_client(config, config.REDIS_TIMEOUT_S)
+    redis = redis_clients.redis_client(config, config.REDIS_TIMEOUT_S)
     waker = waking.Waker(lambda: waking.ask(config, redis), config.REDIS_TIMEOUT_S)
     object.__setattr__(config, "REDIS_URL", stage.redis.url)
     object.__setattr__(here.services, "wake", waker)

@@ -45,7 +45,7 @@ def test_a_ring_with_an_idle_worker_reaches_the_box_at_once(parts: Parts) -> Non
 
 _TELLS = """
 import sys
-from flask_mailchimp_optin import jobs, state, waking
+from flask_mailchimp_optin import jobs, redis_clients, state
 from tests.served import create_app
 
 class Tells(jobs.OurWorker):
@@ -58,7 +58,7 @@ class Tells(jobs.OurWorker):
 
 app = create_app()
 print(*sys.modules)
-Tells(app, waking.redis_client(state.of(app).config, None)).work(burst=True)
+Tells(app, redis_clients.redis_client(state.of(app).config, None)).work(burst=True)
 """
 
 

@@ -35,7 +35,7 @@ def do(host: Host, act: Callable[..., object]) -> None:
 
 def begin(host: Host, phase: str) -> None:
     """A first sync with 1,200 customers, which has just come to this phase and done something there."""
-    object.__setattr__(host.services.config, "CONNECTIONS", 1)  # 500 customers a piece
+    host.configure(CONNECTIONS=1)  # 500 customers a piece
     add_many(host, 0, 1200)
     with host.app.app_context():
         overview = connect.connect(host.services, "", host.sandbox.api_key)
@@ -102,7 +102,7 @@ def test_whoever_is_at_the_sync_when_it_is_paused_sends_nothing_more(host: Host)
 
 
 def test_a_paused_sync_that_is_resumed_still_stops_if_it_would_change_too_much(host: Host) -> None:
-    object.__setattr__(host.services.config, "STOP_COUNT", 5)
+    host.configure(STOP_COUNT=5)
     list_id = next(iter(host.sandbox.audiences))
     gone = [f"c{n}@example.com" for n in range(100)]
     host.sandbox.add_members(list_id, gone, status="unsubscribed")

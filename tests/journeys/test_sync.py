@@ -154,7 +154,7 @@ def boxes(host: Host) -> list[bool | None]:
 
 
 def test_a_sync_that_would_untick_too_many_waits_for_a_person(host: Host) -> None:
-    object.__setattr__(host.services.config, "STOP_COUNT", 5)
+    host.configure(STOP_COUNT=5)
     stopped = _stopped(host)
     (run,) = progress(host)
     assert stopped == [run.run_id]
@@ -170,7 +170,7 @@ def test_a_sync_that_would_untick_too_many_waits_for_a_person(host: Host) -> Non
 
 
 def test_a_stopped_sync_can_be_cancelled(host: Host) -> None:
-    object.__setattr__(host.services.config, "STOP_COUNT", 5)
+    host.configure(STOP_COUNT=5)
     _stopped(host)
     with host.app.app_context():
         acts.cancel_sync(host.services, "")

@@ -75,6 +75,25 @@ def test_a_customer_who_moves_to_another_tenant_leaves_the_first_list(
     assert both.box(ada) is False
 
 
+def test_the_command_history_tells_what_was_decided_as_whose_customer(both: Host) -> None:
+    ada = both.add("ada@example.com", wants_news=True, notes=RED)
+    both.work()
+    both.change(ada, notes=BLUE)
+    both.change(ada, wants_news=False)  # not handed over yet: it waits in the outbox
+    run = both.app.test_cli_runner().invoke
+
+    def history(*options: str) -> list[str]:
+        output = run(args=["mailchimp", "history", str(ada), *options]).output
+        return [line.split("  ")[1].partition(",")[0] for line in output.splitlines()]
+
+    for _ in range(2):
+        assert history() == ["no", "yes"]
+        assert history("--tenant", RED) == ["yes"]
+        assert history("--tenant", BLUE) == ["no"]
+        assert history("--tenant", "green") == []
+        both.work()
+
+
 def test_who_was_moved_past_the_listeners_after_a_change_is_handed_over(both: Host) -> None:
     lists = both.app.config["TEST_LISTS"]
     ada = both.add("ada@example.com", wants_news=True, notes=RED)

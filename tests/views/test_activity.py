@@ -16,11 +16,6 @@ from tests.house import Clock, Host, db, hosting
 from tests.views.admin import ROOT, Admin
 
 
-@pytest.fixture
-def admin(host: Host) -> Admin:
-    return Admin(host.app.test_client())
-
-
 def change_runs(host: Host, **values: Any) -> None:
     table = host.services.tables.sync_run
     with host.app.app_context():

@@ -17,21 +17,10 @@ from flask_wtf import CSRFProtect
 from jinja2 import DictLoader
 from sqlalchemy import select
 
-from flask_mailchimp_optin import connect, overviews
+from flask_mailchimp_optin import connect
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import MAPPING, Clock, Host, db, hosting
 from tests.views.admin import ROOT, Admin
-
-
-@pytest.fixture
-def admin(host: Host) -> Admin:
-    return Admin(host.app.test_client())
-
-
-def overview(host: Host) -> overviews.Overview:
-    with host.app.app_context():
-        return overviews.read(host.services, "")
-
 
 PAGES = [
     "/",
@@ -231,7 +220,7 @@ class TestWhoMay:
                 answer = host.app.test_client().post(ROOT + path, data={"confirm": "y"})
                 assert answer.status_code == 400, path
                 assert "Nothing was changed" in answer.get_data(as_text=True)
-            assert overview(host) == before
+            assert host.overview() == before
 
     def test_it_works_when_the_host_has_csrfprotect(
         self, tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock

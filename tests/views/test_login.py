@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
-from flask_mailchimp_optin import health, overviews, state
+from flask_mailchimp_optin import health, state
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import MAPPING, Clock, Host, hosting
 from tests.views.admin import ROOT, Admin
@@ -37,16 +37,6 @@ def with_login(
 def host(tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock) -> Iterator[Host]:
     with with_login(tmp_path, sandbox, clock) as made:
         yield made
-
-
-@pytest.fixture
-def admin(host: Host) -> Admin:
-    return Admin(host.app.test_client())
-
-
-def overview(host: Host, tenant: str = "") -> overviews.Overview:
-    with host.app.app_context():
-        return overviews.read(host.services, tenant)
 
 
 def asked(admin: Admin) -> str:
@@ -88,6 +78,7 @@ class TestThereAndBack:
             in admin.text
         )
         assert "by a login at Mailchimp" in admin.text
+        assert "What was agreed to at Mailchimp holds there until it is revoked there" in admin.text
         admin.save(enabled="y")
         key = host.add("ada@example.com", wants_news=True)
         host.work()
@@ -104,6 +95,12 @@ class TestThereAndBack:
         assert len(found["state"][0]) == 43
         assert parse_qs(urlsplit(asked(admin)).query)["state"] != found["state"]
 
+    def test_the_requests_host_does_not_decide_where_one_comes_back(self, admin: Admin) -> None:
+        there = {"base_url": "https://evil.example.com"}
+        admin.page = admin.client.get(f"{ROOT}/", **there).text
+        answer = admin.client.post(f"{ROOT}/login", data={"csrf_token": admin.token()}, **there)
+        assert parse_qs(urlsplit(answer.headers["Location"]).query)["redirect_uri"] == [BACK]
+
     def test_the_token_is_sealed_and_shown_nowhere(self, host: Host, admin: Admin) -> None:
         log_in(admin)
         (token,) = host.sandbox.access_tokens
@@ -114,7 +111,7 @@ class TestThereAndBack:
 
     def test_a_list_leads_to_its_settings_at_mailchimp(self, host: Host, admin: Admin) -> None:
         log_in(admin)
-        assert overview(host).lists[0].settings_url.startswith("https://us6.admin.mailchimp.com/")
+        assert host.overview().lists[0].settings_url.startswith("https://us6.admin.mailchimp.com/")
 
     def test_the_policy_lets_the_button_lead_there(self, host: Host, admin: Admin) -> None:
         policy = admin.client.get(f"{ROOT}/").headers["Content-Security-Policy"]
@@ -122,14 +119,14 @@ class TestThereAndBack:
 
     def test_a_key_and_a_login_take_each_others_place(self, host: Host, admin: Admin) -> None:
         host.connect()
-        before = overview(host).settings
+        before = host.overview().settings
         log_in(admin)
         assert "Mailchimp is connected anew. Everything else stays as it was." in admin.text
-        assert overview(host).by_login
-        assert overview(host).settings == before
+        assert host.overview().by_login
+        assert host.overview().settings == before
         admin.connect(host.sandbox.api_key)
         assert "The key was replaced." in admin.text
-        assert not overview(host).by_login
+        assert not host.overview().by_login
 
     def test_another_account_is_pointed_out(self, host: Host, admin: Admin) -> None:
         host.connect()
@@ -173,7 +170,7 @@ class TestARevokedToken:
 class TestWhatIsRefused:
     def refused(self, host: Host, admin: Admin, words: str = NOT_AWAITED) -> None:
         assert words in admin.text
-        assert not overview(host).connected
+        assert not host.overview().connected
 
     def untouched(self, host: Host) -> bool:
         """Whether Mailchimp was not even asked."""
@@ -210,7 +207,7 @@ class TestWhatIsRefused:
         calls = len(host.sandbox.requests)
         assert NOT_AWAITED in returned(admin.client, back).text
         assert len(host.sandbox.requests) == calls
-        assert overview(host).connected
+        assert host.overview().connected
 
     def test_the_state_of_an_earlier_try(self, host: Host, admin: Admin) -> None:
         first = answered(asked(admin))
@@ -232,7 +229,7 @@ class TestWhatIsRefused:
         self.refused(host, page, "Mailchimp did not take back what it had answered with")
 
     def test_a_wrong_client_secret(self, host: Host, admin: Admin) -> None:
-        object.__setattr__(host.services.config, "OAUTH_CLIENT_SECRET", "f" * 50)
+        host.configure(OAUTH_CLIENT_SECRET="f" * 50)
         page = returned(admin.client, answered(asked(admin)))
         self.refused(host, page, "Mailchimp does not know this application")
 
@@ -282,7 +279,7 @@ class TestWhatMailchimpMayAnswer:
         host.sandbox.fail_next(path=path, **fault)
         log_in(admin)
         assert "Mailchimp’s login did not answer as it should." in admin.text
-        assert not overview(host).connected
+        assert not host.overview().connected
         assert not host.calls(path="/3.0/")
 
     @pytest.mark.parametrize(
@@ -296,7 +293,7 @@ class TestWhatMailchimpMayAnswer:
         host.sandbox.fail_next(200, path="/oauth2/metadata", body=body)
         log_in(admin)
         assert "Mailchimp’s login did not answer as it should." in admin.text
-        assert not overview(host).connected
+        assert not host.overview().connected
         assert not host.calls(path="/3.0/")
 
     @pytest.mark.parametrize("token", ["short", "two words" * 4, "line\r\nend" * 4, "é" * 32])
@@ -306,13 +303,13 @@ class TestWhatMailchimpMayAnswer:
         host.sandbox.fail_next(200, path="/oauth2/token", body={"access_token": token})
         log_in(admin)
         assert "Mailchimp’s login did not answer as it should." in admin.text
-        assert not overview(host).connected
+        assert not host.overview().connected
         assert not host.calls(path="metadata")
 
     def test_an_endless_answer_is_cut_off(self, host: Host, admin: Admin) -> None:
         host.sandbox.fail_next(path="/oauth2/token", how="huge")
         log_in(admin)
-        assert not overview(host).connected
+        assert not host.overview().connected
 
 
 class TestTenants:
@@ -325,13 +322,13 @@ class TestTenants:
         self, tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock, who: list[str]
     ) -> Iterator[Host]:
         mapping = replace(MAPPING, tenant="notes", audience=None)
-        with ExitStack() as stack:
-            more = {"mapping": mapping, "tenant": lambda: who[0]}
-            yield stack.enter_context(with_login(tmp_path, sandbox, clock, **more))
+        more: dict[str, Any] = {"mapping": mapping, "tenant": lambda: who[0]}
+        with with_login(tmp_path, sandbox, clock, **more) as made:
+            yield made
 
     def test_each_is_connected_by_itself(self, host: Host, admin: Admin, who: list[str]) -> None:
         log_in(admin)
-        assert (overview(host, "red").connected, overview(host, "blue").connected) == (True, False)
+        assert (host.overview("red").connected, host.overview("blue").connected) == (True, False)
         who[0] = "blue"
         log_in(admin)
         sealed = {row.tenant: row.sealed_key for row in host.rows("connection")}
@@ -342,5 +339,5 @@ class TestTenants:
         back = answered(asked(admin))
         who[0] = "blue"
         assert NOT_AWAITED in returned(admin.client, back).text
-        assert not overview(host, "red").connected
-        assert not overview(host, "blue").connected
+        assert not host.overview("red").connected
+        assert not host.overview("blue").connected

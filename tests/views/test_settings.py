@@ -15,16 +15,6 @@ from tests.views.admin import Admin
 EVIL = '"><script>alert(1)</script>'
 
 
-@pytest.fixture
-def admin(host: Host) -> Admin:
-    return Admin(host.app.test_client())
-
-
-def overview(host: Host) -> overviews.Overview:
-    with host.app.app_context():
-        return overviews.read(host.services, "")
-
-
 class TestConnecting:
     def test_at_first_there_is_only_the_key_to_enter(self, admin: Admin) -> None:
         admin.open()
@@ -71,7 +61,7 @@ class TestConnecting:
         assert words in admin.text
         assert 'href="#api_key"' in admin.page
         assert not host.sandbox.requests
-        assert not overview(host).connected
+        assert not host.overview().connected
 
     def test_a_key_that_mailchimp_refuses_is_said_plainly_and_never_shown(
         self, host: Host, admin: Admin
@@ -81,12 +71,12 @@ class TestConnecting:
         assert answer.status_code == 422
         assert "API key" in admin.text
         assert key[:32] not in admin.page
-        assert not overview(host).connected
+        assert not host.overview().connected
 
     def test_mailchimp_out_of_reach_changes_nothing(self, host: Host, admin: Admin) -> None:
         host.sandbox.fail_next(503, times=5)
         assert admin.connect(host.sandbox.api_key).status_code == 422
-        assert not overview(host).connected
+        assert not host.overview().connected
 
     def test_the_key_is_in_no_page_and_no_log(
         self, host: Host, admin: Admin, caplog: pytest.LogCaptureFixture
@@ -121,12 +111,12 @@ class TestConnecting:
     def test_a_new_key_takes_the_place_of_the_old_one(self, connected: Host, admin: Admin) -> None:
         admin.connect(connected.sandbox.api_key)
         assert "Mailchimp is connected" in admin.text
-        assert overview(connected).settings.enabled
+        assert connected.overview().settings.enabled
 
     def test_a_mistyped_new_key_leaves_the_old_one(self, connected: Host, admin: Admin) -> None:
-        before = overview(connected)
+        before = connected.overview()
         assert admin.connect("mistyped").status_code == 422
-        assert overview(connected) == before
+        assert connected.overview() == before
 
 
 class TestLists:
@@ -135,7 +125,7 @@ class TestLists:
         assert "Brand new" not in admin.open()
         admin.send("/lists/refresh")
         assert "Brand new – new" in admin.text
-        assert [row.name for row in overview(connected).lists] == ["Newsletter"]
+        assert [row.name for row in connected.overview().lists] == ["Newsletter"]
 
     def test_store_keeps_what_was_fetched(self, connected: Host, admin: Admin) -> None:
         assert "Store lists</button>" not in admin.open()
@@ -144,7 +134,7 @@ class TestLists:
         assert "Store lists</button>" in admin.page
         admin.send("/lists/store")
         assert "Lists stored." in admin.text
-        assert [row.name for row in overview(connected).lists] == ["Newsletter", "Brand new"]
+        assert [row.name for row in connected.overview().lists] == ["Newsletter", "Brand new"]
         assert "not stored yet" not in admin.text
 
     def test_a_refresh_shows_what_else_changed(self, connected: Host, admin: Admin) -> None:
@@ -220,7 +210,7 @@ class TestSettings:
             on_delete="archive",
             always_confirm="y",
         )
-        assert overview(host).settings == overviews.Settings(
+        assert host.overview().settings == overviews.Settings(
             enabled=True,
             master_list=second,
             daily=True,
@@ -247,19 +237,19 @@ class TestSettings:
     def test_a_wrong_value_changes_nothing_and_keeps_what_was_filled_in(
         self, connected: Host, admin: Admin, field: str, value: str, words: str
     ) -> None:
-        before = overview(connected)
+        before = connected.overview()
         fields = {"enabled": "y", "always_confirm": "y", field: value}
         assert admin.save(**fields).status_code == 422
         assert words in admin.text
         assert f'href="#{field}"' in admin.page
         assert f'id="{field}"' in admin.page
         assert 'name="always_confirm" value="y" checked' in admin.page
-        assert overview(connected) == before
+        assert connected.overview() == before
 
     def test_a_field_that_is_left_out_stays_as_it_is(self, connected: Host, admin: Admin) -> None:
         connected.settings(on_delete="archive", daily_at="05:00")
         admin.save(enabled="y")
-        now = overview(connected).settings
+        now = connected.overview().settings
         assert (now.on_delete, now.daily_at) == ("archive", "05:00")
 
     def test_it_says_before_what_another_master_list_means(
@@ -281,7 +271,7 @@ class TestSettings:
     def test_turning_it_off_is_confirmed(self, connected: Host, admin: Admin) -> None:
         admin.save()
         assert "The integration is off" in admin.text
-        assert not overview(connected).settings.enabled
+        assert not connected.overview().settings.enabled
 
     def test_utc_is_the_first_of_many_zones(self) -> None:
         assert zones()[0] == "UTC"
@@ -302,7 +292,7 @@ class TestDisconnecting:
     def test_it_needs_a_tick(self, connected: Host, admin: Admin) -> None:
         assert admin.send("/disconnect").status_code == 422
         assert "Tick the box to confirm" in admin.text
-        assert overview(connected).connected
+        assert connected.overview().connected
 
     def test_it_removes_the_webhook_and_keeps_the_customers(
         self, connected: Host, admin: Admin

@@ -6,19 +6,8 @@ import re
 
 import pytest
 
-from flask_mailchimp_optin import overviews
 from tests.house import Host
 from tests.views.admin import Admin
-
-
-@pytest.fixture
-def admin(host: Host) -> Admin:
-    return Admin(host.app.test_client())
-
-
-def overview(host: Host) -> overviews.Overview:
-    with host.app.app_context():
-        return overviews.read(host.services, "")
 
 
 def with_members(host: Host, admin: Admin) -> tuple[int, int]:
@@ -49,7 +38,7 @@ class TestTheMasterList:
         assert "Nothing was changed yet: make “Other” the master list?" in admin.text
         assert "its 2 subscribers that are your customers stay there" in admin.text
         assert "not in it, as far as is known 2" in admin.text
-        assert overview(connected).master == overview(connected).lists[0]
+        assert connected.overview().master == connected.overview().lists[0]
         # What was filled in is still there.
         assert 'value="04:30"' in admin.page
         assert 'name="on_delete" value="archive" checked' in admin.page
@@ -66,7 +55,7 @@ class TestTheMasterList:
         assert f'name="go" value="{how}:{other}"' in admin.page
         admin.save(enabled="y", master_list=other, go=f"{how}:{other}")
         connected.work()
-        assert overview(connected).settings.master_list == other
+        assert connected.overview().settings.master_list == other
         there = connected.status("ada@example.com", other)
         assert there == ("subscribed" if how == "now" else None)
 
@@ -76,7 +65,7 @@ class TestTheMasterList:
         other, third = connected.another_list("Other"), connected.another_list("Third")
         admin.save(enabled="y", master_list=third, go=f"now:{other}")
         assert "make “Third” the master list?" in admin.text
-        assert overview(connected).settings.master_list == connected.list_id
+        assert connected.overview().settings.master_list == connected.list_id
 
     def test_while_it_is_off_and_nobody_is_in_a_list_there_is_nothing_to_ask(
         self, host: Host, admin: Admin
@@ -97,7 +86,7 @@ class TestTheMasterList:
         admin.save()
         admin.save(enabled="y", master_list=other)
         assert "make “Other” the master list?" in admin.text
-        assert not overview(connected).settings.enabled
+        assert not connected.overview().settings.enabled
 
 
 class TestTheFirstSync:
@@ -135,7 +124,7 @@ class TestTheFirstSync:
         admin.send("/activity/cancel")
         host.clock.turn(days=2)
         host.work()
-        assert not overview(host).settings.enabled
+        assert not host.overview().settings.enabled
         assert (host.box(left), host.box(joined)) == (True, None)
         assert host.status("new@example.com") is None
         # And another time it begins anew.

@@ -28,11 +28,6 @@ def host(tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock) -> Iterator[Ho
         yield made
 
 
-@pytest.fixture
-def admin(host: Host) -> Admin:
-    return Admin(host.app.test_client())
-
-
 def fields(host: Host) -> dict[str, str]:
     return {f.tag: f.type for f in host.sandbox._account.audiences[host.list_id].merge_fields}
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from flask_mailchimp_optin import CustomerMapping, health, overviews, state
+from flask_mailchimp_optin import CustomerMapping, health, state
 from flask_mailchimp_optin.errors import ConfigError
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import MAPPING, Clock, Host, hosting, make_app
@@ -17,31 +16,10 @@ from tests.views.admin import Admin
 OTHER = "fedcba9876543210fedcba9876543210-us6"
 
 
-@contextmanager
-def configured(folder: Path, sandbox: MailchimpSandbox, clock: Clock) -> Iterator[Host]:
-    with hosting(folder, sandbox, clock, MAILCHIMP_OPTIN_API_KEY=sandbox.api_key) as made:
-        yield made
-
-
 @pytest.fixture
 def host(tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock) -> Iterator[Host]:
-    with configured(tmp_path, sandbox, clock) as made:
+    with hosting(tmp_path, sandbox, clock, MAILCHIMP_OPTIN_API_KEY=sandbox.api_key) as made:
         yield made
-
-
-@pytest.fixture
-def admin(host: Host) -> Admin:
-    return Admin(host.app.test_client())
-
-
-def overview(host: Host) -> overviews.Overview:
-    with host.app.app_context():
-        return overviews.read(host.services, "")
-
-
-def reconfigure(host: Host, key: str | None) -> None:
-    """As after a restart with another configuration."""
-    object.__setattr__(host.services.config, "API_KEY", key)
 
 
 class TestAConfiguredKey:
@@ -49,7 +27,7 @@ class TestAConfiguredKey:
         admin.open()
         assert "The key comes from the application’s configuration" in admin.text
         assert 'type="password"' not in admin.page
-        assert not overview(host).connected
+        assert not host.overview().connected
 
     def test_the_button_connects(self, host: Host, admin: Admin) -> None:
         admin.send(connect="yes")
@@ -76,23 +54,23 @@ class TestAConfiguredKey:
     def test_another_one_is_noticed_and_taken_when_somebody_says_so(
         self, host: Host, admin: Admin
     ) -> None:
-        reconfigure(host, None)
+        host.configure(API_KEY=None)
         host.connect()
-        reconfigure(host, OTHER)
+        host.configure(API_KEY=OTHER)
         assert "There is another key in the configuration" in admin.open()
         with host.app.app_context():
             found = {c.code: c for c in health.checks(state.of(host.app), "")}
         assert "is another key" in found["connection"].text
         assert OTHER[:28] not in admin.page
-        reconfigure(host, host.sandbox.api_key)
+        host.configure(API_KEY=host.sandbox.api_key)
         assert "There is another key in the configuration" not in admin.open()
 
     def test_a_refresh_takes_it(self, host: Host, admin: Admin) -> None:
         host.connect()
-        reconfigure(host, OTHER)
+        host.configure(API_KEY=OTHER)
         admin.send("/lists/refresh")
         assert "Mailchimp refused the API key" in admin.text  # the new one: it was used
-        reconfigure(host, host.sandbox.api_key)
+        host.configure(API_KEY=host.sandbox.api_key)
         admin.send("/lists/refresh")
         assert "Lists fetched." in admin.text
 
@@ -133,16 +111,16 @@ class TestReplacingTheKey:
     def test_one_of_the_same_account_changes_nothing_else(
         self, connected: Host, admin: Admin
     ) -> None:
-        before = overview(connected).settings
+        before = connected.overview().settings
         admin.connect(connected.sandbox.api_key)
         assert "The key was replaced. Everything else stays as it was." in admin.text
-        assert overview(connected).settings == before
+        assert connected.overview().settings == before
 
     def test_one_of_another_account_is_pointed_out(self, connected: Host, admin: Admin) -> None:
         connected.sandbox._account.audiences.clear()
         connected.sandbox.add_audience("Theirs")
         admin.connect(connected.sandbox.api_key)
         assert "This key belongs to another account" in admin.text
-        master = overview(connected).master
+        master = connected.overview().master
         assert master is not None
         assert master.name == "Theirs"

@@ -13,7 +13,7 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from flask_mailchimp_optin import jobs, state, waking
+from flask_mailchimp_optin import jobs, redis_clients, state
 from tests.faults.chaos.forker import Marks, told
 from tests.faults.chaos.parts import House
 from tests.faults.chaos.scenarios import BY_NAME
@@ -44,7 +44,7 @@ class Victims:
 
     def _work(self, actor: str) -> None:
         config = state.of(self.house.app).config
-        worker = _Worker(self.house.app, waking.redis_client(config, None))
+        worker = _Worker(self.house.app, redis_clients.redis_client(config, None))
         worker.marks, worker.actor = self.marks, actor
         if actor == "parent":
             _stop()
