@@ -68,10 +68,12 @@ def test_a_worker_has_imported_what_jobs_need_before_it_forks(parts: Parts) -> N
         [sys.executable, "-c", _TELLS], env=parts.environment, check=True, capture_output=True
     )
     before, *by_jobs = (set(line.split()) for line in worker.stdout.decode().splitlines())
-    assert {"email_validator", "mailchimp3", "requests", "urllib3"} < before
+    heavy = {"email_validator", "mailchimp3", "requests", "urllib3"}
+    assert heavy < before
     assert {f"flask_mailchimp_optin.{name}" for name in ("client", "drain", "settle")} < before
     assert len(by_jobs) > 0
-    assert set.union(*by_jobs) == set()
+    packages = {name.partition(".")[0] for name in set.union(*by_jobs)}
+    assert packages.isdisjoint({*heavy, "flask_mailchimp_optin", "redis", "rq", "sqlalchemy"})
     assert "o'hara@example.com" in parts.host.sandbox.members(parts.host.list_id)
 
 
