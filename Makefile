@@ -9,6 +9,10 @@ DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 MUTANTS := $(VENV)/.installed-mutants
 
+# It takes the packages of the `python` on the path, where it doesn't find what is installed editably; and
+# would ask each time whether there is a newer one.
+PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" PYRIGHT_PYTHON_IGNORE_WARNINGS=1 pyright
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-check test compat test-browser soak model machine pictures messages lint format types mutants audit docs bench clean chaos
 
@@ -60,8 +64,10 @@ format: $(DEV)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(DEV)  ## Check the types
+types: $(DEV)  ## Check the types, and that every public name has one which all checkers read alike
 	$(BIN)/mypy
+	$(PYRIGHT)
+	$(PYRIGHT) --verifytypes flask_mailchimp_optin --ignoreexternal
 
 mutants: $(MUTANTS)  ## Change the consent rule in every small way: the tests must notice 95 % of them (about 2 minutes)
 	rm -rf mutants

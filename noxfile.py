@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -134,3 +136,16 @@ def server(session: nox.Session, what: str) -> None:
     found_first.symlink_to(program.resolve())
     session.run(str(found_first), "--version", external=True)
     run_tests(session, WITH_REDIS, f"{found_first.parent}{os.pathsep}")
+
+
+@nox.session(reuse_venv=False)
+def wheel(session: nox.Session) -> None:
+    """All tests, or those after ``--``, against the built wheel, where none of its source is."""
+    folder = Path(session.create_tmp())
+    for old in ("dist", "suite"):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    build = ["-m", "build", "--outdir", str(folder / "dist")]
+    session.run(sys.executable, *build, external=True, silent=True)
+    (made,) = (folder / "dist").glob("*.whl")
+    place = [session.virtualenv.location, str(made), str(folder / "suite")]
+    session.run("bash", ".ci/against", sys.executable, *place, *session.posargs, external=True)

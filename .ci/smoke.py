@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.metadata import distributions, requires
 from pathlib import Path
 
 from flask import Flask
@@ -13,6 +15,16 @@ import flask_mailchimp_optin
 from flask_mailchimp_optin import CustomerMapping, MailchimpOptin
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.vault import new_key
+
+# Whoever installs the package gets what it needs, and nothing of what its extras name.
+named = [
+    (re.split(r"[^\w.-]", line)[0].lower(), "extra ==" in line)
+    for line in requires("Flask-Mailchimp-Optin") or ()
+]
+extra = {name for name, is_extra in named if is_extra} - {name for name, is_x in named if not is_x}
+assert {"pytest", "mypy", "sphinx"} <= extra, named
+installed = {one.name.lower() for one in distributions()}
+assert not extra & installed, extra & installed
 
 db = SQLAlchemy()
 

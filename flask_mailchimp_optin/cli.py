@@ -39,8 +39,8 @@ from .services import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-group = AppGroup("mailchimp")
-tenant_option = click.option("--tenant", default="", help="Which tenant, where there are several.")
+group: AppGroup = AppGroup("mailchimp")
+_tenant_option = click.option("--tenant", default="", help="Which tenant, where there are several.")
 
 
 def _command(*args: Any, **options: Any) -> Callable[[F], Any]:
@@ -70,7 +70,7 @@ def _services() -> Services:
 )
 @click.option("--list", "list_id", help="The master list's Mailchimp id; else the first list.")
 @click.option("--enable", is_flag=True, help="Enable the integration, which starts a sync.")
-@tenant_option
+@_tenant_option
 def connect_(api_key: str | None, list_id: str | None, enable: bool, tenant: str) -> None:
     """Check an API key with Mailchimp and keep it, encrypted.
 
@@ -96,7 +96,7 @@ def connect_(api_key: str | None, list_id: str | None, enable: bool, tenant: str
 
 @_command("disconnect")
 @click.confirmation_option(prompt="End the connection with Mailchimp?")
-@tenant_option
+@_tenant_option
 def disconnect(tenant: str) -> None:
     """End the connection. Customers, checkboxes, ledger and members stay as they are."""
     copied = overviews.read(_services(), tenant).other_site
@@ -133,7 +133,7 @@ def rotate_keys() -> None:
 
 @_command("lists")
 @click.option("--refresh", is_flag=True, help="Fetch them from Mailchimp and store them.")
-@tenant_option
+@_tenant_option
 def lists(refresh: bool, tenant: str) -> None:
     """Show the stored lists (audiences)."""
     if refresh:
@@ -164,7 +164,7 @@ def _show_lists(overview: overviews.Overview) -> None:
     is_flag=True,
     help="Count first what the sync would change, and wait for an answer.",
 )
-@tenant_option
+@_tenant_option
 def enable(preview: bool, tenant: str) -> None:
     """Enable the integration; a sync starts."""
     services = _services()
@@ -186,7 +186,7 @@ def enable(preview: bool, tenant: str) -> None:
 
 @_command("fields")
 @click.option("--create", is_flag=True, help="Make the missing ones at Mailchimp.")
-@tenant_option
+@_tenant_option
 def fields(create: bool, tenant: str) -> None:
     """Compare the merge fields we send with those that the lists have. Exit code 1 if some lack."""
     services = _services()
@@ -206,7 +206,7 @@ def fields(create: bool, tenant: str) -> None:
 
 
 @_command("disable")
-@tenant_option
+@_tenant_option
 def disable(tenant: str) -> None:
     """Pause the integration. Opt-outs still go out; everything else is kept."""
     now = overviews.read(_services(), tenant).settings
@@ -216,7 +216,7 @@ def disable(tenant: str) -> None:
 
 @_command("status")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@tenant_option
+@_tenant_option
 def status(as_json: bool, tenant: str) -> None:
     """How the integration is, and how far the syncs are."""
     services = _services()
@@ -280,7 +280,7 @@ def _plain(value: Any) -> str:
 @click.option("--pause", is_flag=True, help="Pause what is running; opt-outs still go out.")
 @click.option("--resume", is_flag=True, help="Let a sync go on that was paused, or that stopped.")
 @click.option("--cancel", is_flag=True, help="Cancel what is running or waiting.")
-@tenant_option
+@_tenant_option
 def sync(preview: bool, pause: bool, resume: bool, cancel: bool, tenant: str) -> None:
     """Compare all customers with Mailchimp now; a worker does it."""
     if cancel:
@@ -316,7 +316,7 @@ _REASONS = click.Choice(sorted(REASONS))
 @click.option("--reason", type=_REASONS, help="Of this reason only.")
 @click.option("--search", default="", help="A part of an address, or a customer's primary key.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: an object a line.")
-@tenant_option
+@_tenant_option
 def attention_(reason: str | None, search: str, as_json: bool, tenant: str) -> None:
     """Everybody who needs attention: why, and what to do."""
     which = attention.Which(reason=reason, search=search)
@@ -330,7 +330,7 @@ def attention_(reason: str | None, search: str, as_json: bool, tenant: str) -> N
 @_command("retry")
 @click.option("--reason", type=_REASONS, help="Only those of this reason.")
 @click.option("--customer", "customer_key", help="Only the customer with this primary key.")
-@tenant_option
+@_tenant_option
 def retry(reason: str | None, customer_key: str | None, tenant: str) -> None:
     """Try those again who need attention: all, those of a reason, or one customer."""
     number = acts.retry(_services(), tenant, reason=reason, customer_key=customer_key)
@@ -347,7 +347,7 @@ def sweep() -> None:
 @_command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--offline", is_flag=True, help="Ask neither Mailchimp nor our own public address.")
-@tenant_option
+@_tenant_option
 def doctor_(as_json: bool, offline: bool, tenant: str) -> None:
     """Check everything, and say what to do.
 
@@ -379,7 +379,7 @@ def history(customer_key: str, tenant: str | None) -> None:
 
 @_command("export")
 @click.argument("customer_key")
-@tenant_option
+@_tenant_option
 def export(customer_key: str, tenant: str) -> None:
     """Everything that is kept of a customer, as JSON, for a request for access."""
     click.echo(person.as_json(person.export(_services(), tenant, customer_key)))
@@ -387,7 +387,7 @@ def export(customer_key: str, tenant: str) -> None:
 
 @_command("look")
 @click.argument("customer_key")
-@tenant_option
+@_tenant_option
 def look(customer_key: str, tenant: str) -> None:
     """Have a worker look at a customer's address at Mailchimp now."""
     person.look(_services(), tenant, customer_key)
@@ -399,7 +399,7 @@ def look(customer_key: str, tenant: str) -> None:
 @click.confirmation_option(
     prompt="Delete this person permanently at Mailchimp, and erase what is kept of them here?"
 )
-@tenant_option
+@_tenant_option
 def erase(customer_key: str, tenant: str) -> None:
     """Erase a person, here and permanently at Mailchimp. The customer themselves is not changed."""
     done = person.erase(_services(), tenant, customer_key)
@@ -414,7 +414,7 @@ def erase(customer_key: str, tenant: str) -> None:
 @click.argument("action", type=click.Choice(["verify", "register", "rotate", "log", "replay"]))
 @click.option("--ring", "ring_id", type=int, help="For replay: the number that the log shows.")
 @click.option("--state", type=click.Choice(figures.RING_STATES), help="For log: only these.")
-@tenant_option
+@_tenant_option
 def webhook(action: str, ring_id: int | None, state: str | None, tenant: str) -> None:
     """Look after the webhooks: verify and repair them, or register them anew with new secrets.
 

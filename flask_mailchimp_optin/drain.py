@@ -37,7 +37,7 @@ from .services import Services, Transaction
 from .shards import Shards
 from .vault import CannotDecrypt
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 #: Contacts that are due at once: where there are so many, they are shared out.
 SHARED_FROM = 2 * LARGEST_BATCH

@@ -25,7 +25,7 @@ from .round import Round
 from .services import FOLLOWING, Transaction
 from .texts import N_, Text
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 _NOT_TAKEN = N_(
     "%(tags)s changed at Mailchimp to what the customer’s record does not take; it stays as it is here."

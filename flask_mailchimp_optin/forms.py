@@ -9,15 +9,19 @@ A field that a request leaves out keeps the value that is stored, but for checkb
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
-from flask_wtf import FlaskForm
 from wtforms import BooleanField, PasswordField, StringField
 from wtforms.validators import AnyOf, InputRequired, Regexp, ValidationError
 
 from .overviews import DELETION_POLICIES, Overview, Settings
 from .texts import N_
+
+if TYPE_CHECKING:  # Flask-WTF ships no types; what it adds to WTForms' form is not called here
+    from wtforms import Form as FlaskForm
+else:
+    from flask_wtf import FlaskForm
 
 AT_ONCE, DAILY = "at_once", "daily"
 
@@ -33,30 +37,32 @@ def zones() -> tuple[str, ...]:
     return ("UTC", *sorted(names))
 
 
-class ConnectForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+class ConnectForm(FlaskForm):
     """The API key. A password field: what was typed never comes back in a page."""
 
-    api_key = PasswordField(N_("API key"), [InputRequired(N_("Enter an API key."))])
+    api_key: PasswordField = PasswordField(N_("API key"), [InputRequired(N_("Enter an API key."))])
 
 
-class SettingsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+class SettingsForm(FlaskForm):
     """Everything else that an administrator chooses."""
 
-    enabled = BooleanField(N_("Enable the integration"))
-    master_list = StringField(N_("Master list"))
-    mode = StringField(
+    enabled: BooleanField = BooleanField(N_("Enable the integration"))
+    master_list: StringField = StringField(N_("Master list"))
+    mode: StringField = StringField(
         N_("When changes are sent"), [AnyOf((AT_ONCE, DAILY), N_("Choose when to send."))]
     )
-    daily_at = StringField(
+    daily_at: StringField = StringField(
         N_("Time of day"),
         [Regexp(r"([01]\d|2[0-3]):[0-5]\d\Z", message=N_("Enter a time of day such as 03:00."))],
     )
-    daily_zone = StringField(N_("Time zone"))
-    on_delete = StringField(
+    daily_zone: StringField = StringField(N_("Time zone"))
+    on_delete: StringField = StringField(
         N_("When a customer is deleted"),
         [AnyOf(DELETION_POLICIES, N_("Choose what happens when a customer is deleted."))],
     )
-    always_confirm = BooleanField(N_("Always ask by mail before subscribing somebody again"))
+    always_confirm: BooleanField = BooleanField(
+        N_("Always ask by mail before subscribing somebody again")
+    )
 
     @classmethod
     def of(cls, overview: Overview, **options: Any) -> SettingsForm:
@@ -107,19 +113,19 @@ class SettingsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
         )
 
 
-class MovedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+class MovedForm(FlaskForm):
     """A copy that goes on as the real site would change real people's mail: this needs a tick, too."""
 
-    same_site = BooleanField(
+    same_site: BooleanField = BooleanField(
         N_("Yes, and the site that was connected no longer runs"),
         [InputRequired(N_("Tick the box to confirm that this is the same site, moved."))],
     )
 
 
-class DisconnectForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+class DisconnectForm(FlaskForm):
     """Disconnecting needs a tick, so that nobody does it by a slip."""
 
-    confirm = BooleanField(
+    confirm: BooleanField = BooleanField(
         N_("Yes, disconnect Mailchimp"),
         [InputRequired(N_("Tick the box to confirm that Mailchimp is to be disconnected."))],
     )

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import email_validator  # noqa: F401  # jobs fork: what a job imports, each imports anew
 from flask import Flask, current_app, has_app_context
@@ -26,7 +26,10 @@ from .config import Config
 from .redis_clients import redis_client
 from .waking import FLAG_S, PREFIX, enqueue, flag
 
-logger = logging.getLogger("flask_mailchimp_optin")
+if TYPE_CHECKING:
+    from rq.webhook import Webhook  # not in every version
+
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 ALLOWED = ("work", "drain_connection", "sweep")
 _PATIENCE_S = 5.0  # how long a worker waits for Redis
@@ -52,12 +55,22 @@ class OurJob(Job):
     ours has none.
     """
 
-    success_callback = failure_callback = stopped_callback = None
+    @property
+    def success_callback(self) -> None:
+        """None."""
+
+    @property
+    def failure_callback(self) -> None:
+        """None."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """None."""
 
     def restore(self, raw_data: Any) -> Any:
         """Read from Redis; what it says of callbacks and webhooks is dropped."""
         found = super().restore(raw_data)
-        self.webhooks = []
+        self.webhooks: list[Webhook] = []
         return found
 
     @property

@@ -12,7 +12,7 @@ from .memory import Contact
 from .problems import CUT_OFF
 from .round import Round
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 _THERE = (Status.SUBSCRIBED, Status.PENDING)
 

@@ -34,8 +34,8 @@ from sqlalchemy.dialects import mysql
 PREFIX = "mailchimp_optin_"
 
 #: MySQL's DATETIME has whole seconds unless asked; SQLite counts ids only for INTEGER.
-Time = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-Id = BigInteger().with_variant(Integer, "sqlite")
+Time: DateTime = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+Id: BigInteger = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _exact(length: int) -> String:
@@ -45,9 +45,9 @@ def _exact(length: int) -> String:
 
 
 #: MySQL's TEXT ends at 64 KB.
-LongText = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
-Address = _exact(254)
-Key = _exact(190)
+LongText: Text = Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb")
+Address: String = _exact(254)
+Key: String = _exact(190)
 
 
 @overload

@@ -22,7 +22,7 @@ from .standing import CustomerState
 from .texts import Text
 from .wants import house_of
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 #: Of the exported form; raised when a field changes its meaning or goes.
 SCHEMA_VERSION = 1

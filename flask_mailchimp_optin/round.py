@@ -58,13 +58,19 @@ class Round:
         recent: Recent,
         audience: Row[Any],
     ) -> None:
-        self.services, self.lease, self.client, self.recent = services, lease, client, recent
-        self.connection, self.audience = connection, audience
+        self.services: Services = services
+        self.lease: Lease | Shards = lease
+        self.client: Client = client
+        self.recent: Recent = recent
+        self.connection: Row[Any] = connection
+        self.audience: Row[Any] = audience
         self.snapshots: dict[tuple[int, str], Snapshot] = {}
         self.keys: dict[tuple[int, str], list[str]] = {}
         self._leaving: dict[tuple[int, str], list[str]] = {}
-        self.read_at = services.now()
-        self.fields = {row["tag"]: row for row in json.loads(audience.merge_fields or "[]")}
+        self.read_at: datetime = services.now()
+        self.fields: dict[str, dict[str, Any]] = {
+            row["tag"]: row for row in json.loads(audience.merge_fields or "[]")
+        }
         self._fitted: dict[tuple[int, str], tuple[dict[str, Any], str | None]] = {}
         self._ips: dict[tuple[tuple[int, str], datetime], str] = {}
         self.verbs: list[tuple[Contact, Verb]] = []

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .webhook import Door
 
 T = TypeVar("T")
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 #: Set in ``session.info`` while a checkbox follows Mailchimp: capture must not send it back.
 FOLLOWING = "mailchimp_optin_following"

@@ -15,10 +15,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from http.client import HTTPResponse
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
-from mailchimp3 import MailChimp
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import Timeout
@@ -30,6 +29,24 @@ from .credential import Credential
 from .errors import MailchimpError, OutcomeUnknown, TryLater
 from .problems import CERTIFICATE, CUT_OFF, UNREACHABLE, classified
 from .texts import N_
+
+if TYPE_CHECKING:
+
+    class MailChimp:
+        """mailchimp3 ships no types: what is used of it."""
+
+        auth: AuthBase
+        base_url: str
+
+        def __init__(self, *, mc_api: str, mc_user: str) -> None: ...
+        def _get(self, url: str, **query: Any) -> Any: ...
+        def _post(self, url: str, data: Any = None) -> Any: ...
+        def _patch(self, url: str, data: Any = None) -> Any: ...
+        def _delete(self, url: str) -> Any: ...
+        def _make_request(self, **kwargs: Any) -> requests.Response: ...
+
+else:
+    from mailchimp3 import MailChimp
 
 T = TypeVar("T")
 _BODY_LIMIT = 32 * 1024 * 1024  # bytes; a page of 1,000 members has about 3 MB
@@ -66,7 +83,7 @@ class Wire:
     :ivar date: the ``Date`` header of the last answer, whatever it said; "" before.
     """
 
-    date = ""
+    date: str = ""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -106,7 +123,7 @@ class Wire:
         self._session.close()
 
 
-class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
+class Transport(MailChimp):
     """mailchimp3 over a :class:`Wire`.
 
     The library itself has no timeout, follows redirects with the key, honours proxy variables and
@@ -121,7 +138,7 @@ class Transport(MailChimp):  # type: ignore[misc]  # mailchimp3 ships no types
             mc_user="flask-mailchimp-optin",
         )
         if is_token:
-            self.auth = Header(f"Bearer {credentials.secret}")
+            self.auth: AuthBase = Header(f"Bearer {credentials.secret}")
         if api_url is not None:
             self.base_url = api_url
         self._is_token = is_token

@@ -13,7 +13,7 @@ from .models import utc
 from .services import Services, Transaction
 from .settle import WANTED, due
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 
 def connections_with_work(services: Services) -> list[int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq import Queue
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 PREFIX = f"{__package__}.jobs."  # of our functions' names, in jobs
 FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
@@ -176,4 +176,4 @@ class _Talker:
             self._thread.join(_LAST_S)
 
 
-talker = _Talker()
+talker: _Talker = _Talker()

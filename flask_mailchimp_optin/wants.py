@@ -94,8 +94,12 @@ class Wants:
 
         :param gone: pairs whose customer was deleted, and did not just go elsewhere.
         """
-        self.tx, self.services, self.house = tx, services, house
-        self.release, self.profiles, self.gone = release, profiles, gone
+        self.tx: Transaction = tx
+        self.services: Services = services
+        self.house: House = house
+        self.release: str = release
+        self.profiles: Mapping[tuple[int, str], str] = profiles
+        self.gone: set[tuple[int, str]] = gone
         self._changed: list[dict[str, Any]] = []
         self._withdrawn: list[memory.Contact] = []
         self._left: list[tuple[memory.Contact, str]] = []

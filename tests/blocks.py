@@ -6,7 +6,11 @@ import re
 import textwrap
 from pathlib import Path
 
+import flask_mailchimp_optin
+
 ROOT = Path(__file__).parent.parent
+#: The package's own files, which are elsewhere when it is installed.
+PACKAGE = Path(flask_mailchimp_optin.__file__).parent
 _BLOCK = re.compile(
     r"^(?P<indent> *)\.\. code-block:: (?P<language>\w+)\n"
     r"(?:(?P=indent)   +:[a-z-]+:.*\n)*"

@@ -21,7 +21,7 @@ from flask_mailchimp_optin.config import PREFIX, Config
 from flask_mailchimp_optin.consent import Act, Verb
 from flask_mailchimp_optin.testing import plugin
 from tests import outside
-from tests.blocks import ROOT, blocks
+from tests.blocks import PACKAGE, ROOT, blocks
 from tests.house import Customer, Host, db
 
 DOCS = ROOT / "docs"
@@ -67,7 +67,7 @@ def test_every_line_of_the_log_is_explained() -> None:
         else:
             explained[-1][0] = f"{explained[-1][0]} {words}".strip()
     written = set()
-    for file in (ROOT / "flask_mailchimp_optin").rglob("*.py"):
+    for file in PACKAGE.rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and _is_logging(call.func):
                 (line,) = call.args
@@ -152,11 +152,10 @@ def test_every_signal_is_listed() -> None:
 def test_everything_is_where_the_page_on_architecture_says() -> None:
     text = (DOCS / "architecture.rst").read_text(encoding="utf-8")
     table = text.split("Where things are\n")[1].split("Templates are in")[0]
-    package = ROOT / "flask_mailchimp_optin"
     for name in re.findall(r"``([\w./]+)``", table):
         module, _, inside = name.partition(".")
         if "/" in name:
-            assert (package / name).exists(), name
+            assert (PACKAGE / name).exists(), name
         elif inside:
             assert hasattr(importlib.import_module(f"flask_mailchimp_optin.{module}"), inside), name
     assert len(table.splitlines()) > 20
@@ -200,7 +199,7 @@ def test_what_the_page_for_administrators_says_to_press_is_on_the_pages() -> Non
     text = (DOCS / "administrators.rst").read_text(encoding="utf-8")
     names = {" ".join(name.split()) for name in re.findall(r"(?<![*\w])\*([^*`]+)\*(?!\*)", text)}
     spoken = {"Settings → Integrations → Mailchimp", "What do you have of me?", "Erase me."}
-    catalogue = ROOT / "flask_mailchimp_optin/translations/flask_mailchimp_optin.pot"
+    catalogue = PACKAGE / "translations/flask_mailchimp_optin.pot"
     shown = catalogue.read_text(encoding="utf-8").replace('"\n"', "")
     assert len(names) > 20
     for name in names - spoken:

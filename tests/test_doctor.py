@@ -20,7 +20,7 @@ from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from flask_mailchimp_optin.testing.sandbox.server import served
 from flask_mailchimp_optin.vault import new_key
-from tests.blocks import ROOT
+from tests.blocks import PACKAGE, ROOT
 from tests.faults.processes import Parts
 from tests.house import KEY, Clock, Host, database_url, db, hosting, make_app
 from tests.wire import wire
@@ -307,7 +307,7 @@ def test_every_code_is_explained_with_its_levels() -> None:
     }
     raised: dict[str, set[str]] = {}
     for name in ("health", "doctor"):
-        source = (ROOT / f"flask_mailchimp_optin/{name}.py").read_text(encoding="utf-8")
+        source = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
         for call in ast.walk(ast.parse(source)):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
                 code, found = _code_and_levels(call)

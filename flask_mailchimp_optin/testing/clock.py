@@ -12,7 +12,7 @@ class Clock:
     """
 
     def __init__(self, ahead: timedelta = timedelta(0)) -> None:
-        self.ahead = ahead
+        self.ahead: timedelta = ahead
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead

@@ -10,9 +10,9 @@ from wtforms import ValidationError
 
 from .. import i18n, state
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
-pages = Blueprint(
+pages: Blueprint = Blueprint(
     "mailchimp_optin",
     "flask_mailchimp_optin",
     template_folder="templates",

@@ -21,7 +21,7 @@ from ..services import Services
 from .settings import replaced
 from .show import attempt, here
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 _BEGUN = "mailchimp_optin_login"
 _GOOD_FOR = timedelta(minutes=10)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .. import state
 from ..models import all_there
 
-probes = Blueprint("mailchimp_optin_probes", "flask_mailchimp_optin")
+probes: Blueprint = Blueprint("mailchimp_optin_probes", "flask_mailchimp_optin")
 
 
 @probes.get("/live")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from flask import flash, redirect, request, url_for
-from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
+from wtforms import Form
 
 from .. import acts, connect, consequences, overviews
 from ..consequences import NewMaster
@@ -275,7 +275,7 @@ def _unsent(overview: Overview) -> SettingsForm:
     return SettingsForm.of(overview, formdata=None)
 
 
-def _problems(form: FlaskForm | None) -> list[tuple[str, str]]:
+def _problems(form: Form | None) -> list[tuple[str, str]]:
     """For the summary: a field's id and what is wrong with it."""
     if form is None:
         return []

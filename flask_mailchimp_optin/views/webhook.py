@@ -18,9 +18,9 @@ from .. import state
 from ..services import Services
 from ..webhook import MAX_BODY, Door, Malformed, Ring, parse, signature_holds
 
-logger = logging.getLogger("flask_mailchimp_optin")
+logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
-hook = Blueprint("mailchimp_optin_webhook", "flask_mailchimp_optin")
+hook: Blueprint = Blueprint("mailchimp_optin_webhook", "flask_mailchimp_optin")
 _ATTEMPTS = 5
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from flask_mailchimp_optin.testing import MailchimpSandbox, attach
 from tests import outside
-from tests.blocks import ROOT
+from tests.blocks import PACKAGE
 from tests.house import Clock, Host
 
 MODULE = "flask_mailchimp_optin.testing.plugin"
@@ -167,6 +167,6 @@ def test_an_application_that_speaks_to_mailchimp_itself_is_not_attached(host: Ho
 
 
 def test_no_fixture_can_clash_with_a_hosts_and_none_is_used_unasked() -> None:
-    code = (ROOT / "flask_mailchimp_optin/testing/plugin.py").read_text("utf-8")
+    code = (PACKAGE / "testing/plugin.py").read_text("utf-8")
     assert code.count("@pytest.fixture\ndef mailchimp_") == code.count("@pytest.fixture") > 0
     assert "pytest_" not in code.replace("pytest_plugins", "")

@@ -34,19 +34,19 @@ class Account:
     """The state behind the API and behind the acts of persons and administrators."""
 
     def __init__(self, api_key: str | None, datacentre: str, clock: Clock | None) -> None:
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.api_key: str | None = api_key or made_up_key(datacentre)
-        self.datacentre = self.api_key.rpartition("-")[2] if api_key else datacentre
+        self.datacentre: str = self.api_key.rpartition("-")[2] if api_key else datacentre
         self.access_tokens: list[str] = []  # that applications were given, and that still work
-        self.clock = clock or real_clock
-        self.quirks = Quirks()
+        self.clock: Clock = clock or real_clock
+        self.quirks: Quirks = Quirks()
         self.audiences: dict[str, Audience] = {}
         self.mails: list[Mail] = []
         self.status_changes: list[StatusChange] = []
         self.refusals: dict[str, tuple[str, str]] = {}
-        self.fake_domains = {"example.invalid", "invalid"}
+        self.fake_domains: set[str] = {"example.invalid", "invalid"}
         self.name = "Sandbox Ltd"
-        self.user_id = secrets.token_hex(12)
+        self.user_id: str = secrets.token_hex(12)
         self.role = "owner"
         self.active = True
         self.base_url = ""

@@ -49,7 +49,7 @@ class ProblemError(Exception):
         self.status = status
         self.title = title
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors: tuple[tuple[str, str], ...] = tuple(errors)
         self.allow = allow
 
     def document(self, instance: str) -> JSON:

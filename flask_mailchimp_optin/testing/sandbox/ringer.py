@@ -49,7 +49,7 @@ class Ringer:
 
     def __init__(self, unix_time: Callable[[], float]) -> None:
         self.retries_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
-        self.timeout_s = 10.0
+        self.timeout_s: float = 10.0
         self.delivered: list[RingRecord] = []
         self.target: Wsgi | None = None
         self._unix_time = unix_time

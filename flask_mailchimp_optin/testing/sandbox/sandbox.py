@@ -83,8 +83,8 @@ class MailchimpSandbox(Controls):
         self._late = Late(lambda: self._account.clock())
         self.latency_s = latency_s
         self.connection_limit = connection_limit
-        self.connections = 0
-        self.peak_connections = 0
+        self.connections: int = 0
+        self.peak_connections: int = 0
         self.requests: list[RequestRecord] = []
         self.keep_bodies = True
         self.watchers: list[Callable[[RequestRecord], object]] = []

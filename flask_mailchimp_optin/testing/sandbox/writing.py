@@ -35,7 +35,7 @@ class Writer:
         self.audience = audience
         self.actor = actor
         self.skip_required = skip_required
-        self.life = Lifecycle(account, audience, actor)
+        self.life: Lifecycle = Lifecycle(account, audience, actor)
 
     def existing(self, address: str) -> Member | None:
         return self.audience.members.by_hash.get(subscriber_hash(address))
