@@ -63,9 +63,14 @@ def observe(
     before = contacts.find(tx, services, leaving)
     look = _Look(tx, services, house, erased, before, captured=captured)
     earlier = _earlier_decisions(tx, services, [k for k in seen if k not in known])
-    for key in others:
-        if look.is_ours(known.get(key)):
-            look.leaves(known.get(key))
+    for key, what in others.items():
+        if not look.is_ours(known.get(key)):
+            continue
+        # Whoever is another tenant's new customer may have the key of one who was deleted here.
+        if what.before is None:
+            look.leaves(known[key])
+        else:
+            look.goes(known[key], what.at)
     for key, what in seen.items():
         if key in customers:
             look.at(customers[key], what, known.get(key), earlier.get(key))
@@ -425,17 +430,18 @@ def _others(
     seen: Mapping[str, Seen],
     customers: Mapping[str, Snapshot],
     known: Mapping[str, Row[Any]],
-) -> set[str]:
+) -> dict[str, Seen]:
     """Those who are another tenant's: their drain takes it from here.
 
-    A row of the outbox that names no tenant may be about anybody's customers. Of who is gone, or whose
-    tenant the mapping can't tell, our record does.
+    First of all that of the tenant whose connection remembers them, so that nobody else changes what is
+    told to its Mailchimp account; then theirs to whom their row belongs now. A row of the outbox that
+    names no tenant may be about anybody's customers.
     """
     found: dict[str, str] = {}
     for key in seen:
         record, snapshot = known.get(key), customers.get(key)
         tenant = snapshot.tenant if snapshot is not None else None
-        if tenant is None and record is not None and record.connection_id != house.connection_id:
+        if record is not None and record.connection_id != house.connection_id:
             theirs = services.connection(tx, record.connection_id)
             tenant = theirs.tenant if theirs is not None else None
         if tenant not in (house.tenant, None):
@@ -444,9 +450,9 @@ def _others(
     for key in found.keys() - waiting:
         what = seen[key]
         value, at = what.decisions[-1] if what.decisions else (None, what.at)
-        rows = outbox.rows(found[key], [outbox.Change(key, value)], at, None)
-        tx.execute(insert(services.tables.outbox), rows)
-    return set(found)
+        change = outbox.Change(key, value, is_new=what.before is not None)
+        tx.execute(insert(services.tables.outbox), outbox.rows(found[key], [change], at, None))
+    return {key: seen[key] for key in found}
 
 
 def _values(
