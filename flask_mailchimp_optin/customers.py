@@ -56,11 +56,21 @@ def observe(
     if customers is None:
         customers = services.mapping.snapshots(tx.session, seen)
     known = contacts.records(tx, services, list(seen))
+    others = _others(tx, services, house, seen, customers, known)
+    seen = {key: what for key, what in seen.items() if key not in others}
     erased = _erased(tx, services, house, seen, customers, known)
     leaving = _leaving(house, customers, known)
     before = contacts.find(tx, services, leaving)
     look = _Look(tx, services, house, erased, before, captured=captured)
     earlier = _earlier_decisions(tx, services, [k for k in seen if k not in known])
+    for key, what in others.items():
+        if not look.is_ours(known.get(key)):
+            continue
+        # Whoever is another tenant's new customer may have the key of one who was deleted here.
+        if what.before is None:
+            look.leaves(known[key])
+        else:
+            look.goes(known[key], what.at)
     for key, what in seen.items():
         if key in customers:
             look.at(customers[key], what, known.get(key), earlier.get(key))
@@ -163,8 +173,15 @@ class _Look:
 
     def goes(self, record: Row[Any] | None, at: datetime) -> None:
         """The customer was deleted."""
-        self.gone |= dict.fromkeys(_pair(record), at)
+        if self.is_ours(
+            record
+        ):  # else the key's next owner is another tenant's, whose policy it is not
+            self.gone |= dict.fromkeys(_pair(record), at)
         self.leaves(record)
+
+    def is_ours(self, record: Row[Any] | None) -> bool:
+        """Whether it is this connection that remembers the customer."""
+        return record is not None and record.connection_id == self.house.connection_id
 
     def leaves(self, record: Row[Any] | None) -> None:
         """The customer is no longer this tenant's."""
@@ -183,10 +200,6 @@ class _Look:
         """The customer as their row says now."""
         if snapshot.tenant is None and record is None:
             return  # the mapping can't tell whose they are: nothing of theirs is known here
-        if snapshot.tenant not in (self.house.tenant, None):
-            self.leaves(record)
-            _hand_over(self.tx, self.services, snapshot, what)
-            return
         if what.before is not None:
             self.goes(record, what.at)
             record = earlier = None
@@ -410,12 +423,36 @@ def _earlier_decisions(
     return found
 
 
-def _hand_over(tx: Transaction, services: Services, snapshot: Snapshot, what: Seen) -> None:
-    """The customer belongs to another tenant: their drain takes it from here."""
-    value, at = what.decisions[-1] if what.decisions else (None, what.at)
-    change = outbox.Change(snapshot.key, value)
-    rows = outbox.rows(snapshot.tenant, [change], at, None)
-    tx.execute(insert(services.tables.outbox), rows)
+def _others(
+    tx: Transaction,
+    services: Services,
+    house: House,
+    seen: Mapping[str, Seen],
+    customers: Mapping[str, Snapshot],
+    known: Mapping[str, Row[Any]],
+) -> dict[str, Seen]:
+    """Those who are another tenant's: their drain takes it from here.
+
+    First of all that of the tenant whose connection remembers them, so that nobody else changes what is
+    told to its Mailchimp account; then theirs to whom their row belongs now. A row of the outbox that
+    names no tenant may be about anybody's customers.
+    """
+    found: dict[str, str] = {}
+    for key in seen:
+        record, snapshot = known.get(key), customers.get(key)
+        tenant = snapshot.tenant if snapshot is not None else None
+        if record is not None and record.connection_id != house.connection_id:
+            theirs = services.connection(tx, record.connection_id)
+            tenant = theirs.tenant if theirs is not None else None
+        if tenant not in (house.tenant, None):
+            found[key] = tenant
+    waiting = outbox.changed(tx, services, found)  # which leads there as well, and is newer
+    for key in found.keys() - waiting:
+        what = seen[key]
+        value, at = what.decisions[-1] if what.decisions else (None, what.at)
+        change = outbox.Change(key, value, is_new=what.before is not None)
+        tx.execute(insert(services.tables.outbox), outbox.rows(found[key], [change], at, None))
+    return {key: seen[key] for key in found}
 
 
 def _values(

@@ -169,6 +169,9 @@ def saw(contact: Contact, member: Member, at: datetime, now: datetime) -> None:
     :param at: by the host's clock; what was shown may be as old as that.
     :param now: it is not newer than this; a yes is newer than the archive only if it came after that.
     """
+    back = member.timestamp_opt != contact.seen_opt_at and member.last_changed != contact.removed_at
+    if back or member.status is Status.SUBSCRIBED:
+        contact.removed_at = None  # whoever unsubscribes them next, it was not that REMOVE of ours
     contact.seen_status = member.status.value
     contact.seen_changed_at = member.last_changed
     contact.seen_opt_at = member.timestamp_opt
@@ -176,7 +179,6 @@ def saw(contact: Contact, member: Member, at: datetime, now: datetime) -> None:
     contact.as_of = at
     if member.status is Status.SUBSCRIBED:
         contact.subscribed_seen_at = at
-        contact.removed_at = None  # whoever unsubscribes them next, it was not that REMOVE of ours
 
 
 def agree(contact: Contact, agreed: Agreed, now: datetime) -> None:

@@ -131,7 +131,7 @@ def oldest(tx: Transaction, services: Services, tenant: str) -> list[Row[Any]]:
     A no goes ahead of everything, together with all else that waits of the same customers.
     """
     nos = _first(tx, services, tenant, nos=True)
-    ahead = _with_all_of_theirs(tx, services, nos) if nos else None
+    ahead = _with_all_of_theirs(tx, services, tenant, nos) if nos else None
     return ahead or _first(tx, services, tenant)
 
 
@@ -160,16 +160,20 @@ def _first(
 
 
 def _with_all_of_theirs(
-    tx: Transaction, services: Services, some: list[Row[Any]]
+    tx: Transaction, services: Services, tenant: str, some: list[Row[Any]]
 ) -> list[Row[Any]] | None:
-    """These rows and all others of the same customers; None if that drags in ever more."""
+    """These rows and all others of the same customers; None if that drags in ever more.
+
+    Of who came from another tenant, what waits there is left to that one.
+    """
     taken, known = {row.id: row for row in some}, set[str]()
     for _ in range(_FAR):
         keys = {noted.change.key for row in taken.values() for noted in unpack(row)} - known
         if not keys:
             return [taken[id_] for id_ in sorted(taken)]
         known |= keys
-        taken |= {row.id: row for row, _ in _about(tx, services, keys)}
+        about = (row for row, _ in _about(tx, services, keys))
+        taken |= {row.id: row for row in about if row.tenant in (tenant, None)}
     return None
 
 

@@ -275,20 +275,20 @@ class Wants:
 
     def _leaves_elsewhere(self, row: memory.Contact) -> None:
         """A list left behind under an address that is nobody's any more: no later no would reach it."""
-        if not self._is_owned(row.address):
+        if not self._is_owned(row):
             self._left.append((row, "unsubscribe"))
 
     def _policy(self, row: memory.Contact) -> str:
         """The deletion policy for who was deleted; out of the list for who has another one now."""
         if row.pair not in self.gone:
             return row.orphan or "unsubscribe"
-        return "unsubscribe" if self._is_owned(row.address) else self.house.on_delete
+        return "unsubscribe" if self._is_owned(row) else self.house.on_delete
 
-    def _is_owned(self, address: str) -> bool:
-        """Whether a customer has this address, in whichever list."""
+    def _is_owned(self, row: memory.Contact) -> bool:
+        """Whether a customer of the same tenant has this address, in whichever list."""
         table = self.services.tables.customer
-        mine = table.c.connection_id == self.house.connection_id
-        owner = select(table.c.id).where(mine, table.c.address == address).limit(1)
+        mine = table.c.connection_id == row.connection_id
+        owner = select(table.c.id).where(mine, table.c.address == row.address).limit(1)
         return self.tx.value(owner) is not None
 
 

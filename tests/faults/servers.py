@@ -44,13 +44,21 @@ class OwnRedis:
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         self._settings = (*settings, "--requirepass", password)
         self._process: subprocess.Popen[bytes] | None = None
+        # A proxy's thread may be starting it again while the test's own is through with it.
+        self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start it, empty; returns when it answers."""
+        """Start it, empty, unless it runs; returns when it answers."""
+        with self._lock:
+            if self._process is None:
+                self._process = self._started()
+        until(self._answers, within_s=10.0)
+
+    def _started(self) -> subprocess.Popen[bytes]:
         # To the kernel the parent is the thread: it would take a server along when it ends.
         lasting = threading.current_thread() is threading.main_thread()
         settings = f"--port {self.port} --bind 127.0.0.1 --appendonly no --daemonize no --save"
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [self._program, *self._settings, *settings.split(), ""],
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
@@ -59,7 +67,6 @@ class OwnRedis:
             start_new_session=True,
             preexec_fn=die_with_parent() if lasting else None,
         )
-        until(self._answers, within_s=10.0)
 
     def _answers(self) -> bool:
         try:
@@ -74,10 +81,11 @@ class OwnRedis:
 
     def kill(self) -> None:
         """SIGKILL; from now on it refuses."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait(10)
+                self._process = None
 
     def restart(self) -> None:
         """Killed and started again, empty."""

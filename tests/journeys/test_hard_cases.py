@@ -246,3 +246,21 @@ def test_a_no_that_finds_nobody_left_to_remove_needs_nobodys_attention(connected
         connected.work()
     assert connected.state(key) == "unsubscribed"
     assert connected.rows("contact")[0].due_at is None
+
+
+def test_who_came_back_and_left_again_unheard_is_not_asked_after_two_nos(connected: Host) -> None:
+    key = ada(connected)
+    connected.change(key, wants_news=False)
+    connected.work()
+    connected.clock.turn(hours=1)
+    connected.settings(enabled=False)
+    connected.sandbox.drop_rings(2)
+    connected.sandbox.subscribe(connected.list_id, ADA)
+    connected.sandbox.unsubscribe(connected.list_id, ADA)
+    connected.settings(enabled=True)
+    connected.work()
+    connected.clock.turn(hours=1)
+    connected.sandbox.ring(connected.list_id, ADA)
+    connected.work()
+    assert (connected.status(ADA), connected.box(key)) == ("unsubscribed", False)
+    assert connected.sandbox.mails == []

@@ -12,15 +12,23 @@ import sqlalchemy as sa
 from flask_mailchimp_optin import connect, drain, overviews, waiting
 from flask_mailchimp_optin.overviews import Settings
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.house import MAPPING, Clock, Host, db, hosting
+from tests.house import MAPPING, Clock, Customer, Host, db, hosting
 
 RED, BLUE = "red", "blue"
 
 
+def _by_notes(customer: Customer) -> str:
+    """The tenant, told by a function; it fails for other notes."""
+    return {RED: RED, BLUE: BLUE}[customer.notes or ""]
+
+
 @pytest.fixture
-def both(tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock) -> Iterator[Host]:
+def both(
+    request: pytest.FixtureRequest, tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock
+) -> Iterator[Host]:
     """A host whose customers' tenant is in ``notes``; red and blue have a list each."""
-    mapping = replace(MAPPING, tenant="notes", audience=None)
+    tenant = getattr(request, "param", "notes")
+    mapping = replace(MAPPING, tenant=tenant, audience=None)
     lists = {RED: next(iter(sandbox.audiences)), BLUE: sandbox.add_audience("Blue news")}
     with hosting(tmp_path, sandbox, clock, mapping=mapping, tenant=lambda: RED) as host:
         with host.app.app_context():
@@ -149,3 +157,81 @@ def test_much_work_of_one_tenant_does_not_keep_the_other_waiting(both: Host) -> 
         assert len(both.sandbox.members(lists[RED])) < 30
     both.work()
     assert len(both.sandbox.members(lists[RED])) == 30
+
+
+def _drain(host: Host, tenant: str) -> None:
+    """What waits of this tenant's, and nothing of the other's."""
+    with host.app.app_context(), host.services.begin() as tx:
+        table = host.services.tables.connection
+        connection_id = tx.value(sa.select(table.c.id).where(table.c.tenant == tenant))
+    with host.app.app_context():
+        drain.drain(host.services, connection_id, "worker")
+
+
+def test_a_no_that_goes_ahead_takes_along_nothing_of_the_tenant_they_came_from(both: Host) -> None:
+    ada = both.add("ada@example.com", wants_news=True, notes=RED)
+    bob = both.add("bob@example.com", wants_news=True, notes=RED)
+    both.work()
+    both.clock.turn(hours=1)
+    with both.app.app_context():
+        of_ada, of_bob = (db.session.get_one(Customer, key) for key in (ada, bob))
+        of_ada.wants_news, of_bob.given_name = False, "Bob"
+        db.session.commit()  # both in one row of the outbox
+        of_bob.wants_news, of_bob.notes = False, BLUE
+        db.session.commit()
+    _drain(both, BLUE)
+    orphans = {row.address: row.orphan for row in both.rows("contact")}
+    assert (both.state(ada), orphans["ada@example.com"]) == ("waiting", None)
+    assert [row.tenant for row in both.rows("outbox")] == [RED]
+    both.work()
+    lists = both.app.config["TEST_LISTS"]
+    assert [both.status(f"{who}@example.com", lists[RED]) for who in ("ada", "bob")] == 2 * [
+        "unsubscribed"
+    ]
+    nos = [(d.tenant, d.customer_key) for d in both.rows("decision") if not d.value]
+    assert nos == [(BLUE, str(bob)), (RED, str(ada))]
+
+
+@pytest.mark.parametrize("both", [_by_notes], indirect=True, ids=["told by a function"])
+@pytest.mark.parametrize("change", ["no", "deleted"])
+def test_whose_tenant_cannot_be_told_stays_where_they_are(both: Host, change: str) -> None:
+    lists = both.app.config["TEST_LISTS"]
+    with both.app.app_context():
+        now = overviews.read(both.services, BLUE).settings
+        connect.save_settings(both.services, BLUE, replace(now, on_delete="delete"))
+    ada = both.add("ada@example.com", wants_news=True, notes=RED)
+    both.work()
+    (before,) = both.rows("customer")
+    both.clock.turn(hours=1)
+    with both.app.app_context():
+        where = Customer.id == ada
+        act = sa.update(Customer).values(notes="?", wants_news=False)
+        db.session.execute((act if change == "no" else sa.delete(Customer)).where(where))
+        db.session.commit()
+    assert [row.tenant for row in both.rows("outbox")] == [None]
+    _drain(both, BLUE)
+    assert both.rows("customer") == [before]
+    both.work()
+    assert [row.connection_id for row in both.rows("customer")] == (
+        [before.connection_id] if change == "no" else []
+    )
+    assert both.status("ada@example.com", lists[RED]) == "unsubscribed"
+    assert (both.rows("erasure"), both.rows("outbox")) == ([], [])
+
+
+def test_who_moves_to_another_tenant_leaves_the_list_too_that_was_the_master_list_before(
+    both: Host,
+) -> None:
+    first, second = both.app.config["TEST_LISTS"][RED], both.sandbox.add_audience("Second")
+    ada = both.add("ada@example.com", wants_news=True, notes=RED)
+    both.work()
+    with both.app.app_context():
+        connect.refresh(both.services, RED)
+        connect.store_lists(both.services, RED)
+        connect.save_settings(both.services, RED, Settings(enabled=True, master_list=second))
+    both.work()
+    both.change(ada, notes=BLUE)
+    both.work()
+    mail = "ada@example.com"
+    assert (both.status(mail, first), both.status(mail, second)) == 2 * ("unsubscribed",)
+    assert both.status(mail, both.app.config["TEST_LISTS"][BLUE]) == "subscribed"

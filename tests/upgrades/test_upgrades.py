@@ -8,7 +8,7 @@ import re
 import sqlite3
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from rq.registry import FailedJobRegistry
 from flask_mailchimp_optin import jobs
 from flask_mailchimp_optin.testing.redis_server import embedded_redis
 from tests.faults.processes import Parts
-from tests.house import Customer, Host, SharedClock, db, make_app
+from tests.house import Customer, Host, SharedClock, database_url, db, make_app
 from tests.upgrades import record
 
 RELEASES = sorted(path.parent for path in record.HERE.glob("*/tables.json"))
@@ -75,22 +75,91 @@ def migrate(engine: sa.Engine) -> list[Any]:
     return found
 
 
-def build(file: Path, release: Path, *more: str) -> None:
-    """The database as that release left it."""
+@contextmanager
+def built(folder: Path, release: Path, *more: str) -> Iterator[sa.Engine]:
+    """The database as that release left it, in ``TEST_DATABASE_URL`` or SQLite."""
+    file = folder / "host.sqlite3"
     with closing(sqlite3.connect(file)) as database:
         database.executescript((release / "database.sql").read_text(encoding="utf-8"))
+    engine = sa.create_engine(database_url(folder))
+    if engine.dialect.name != "sqlite":
+        _drop_all(engine)
+        _copy(sa.create_engine(f"sqlite:///{file}"), engine, release)
+    with engine.begin() as connection:
         for statement in more:
-            database.execute(statement)
-        database.commit()
+            connection.execute(sa.text(statement))
+    try:
+        yield engine
+    finally:
+        if engine.dialect.name != "sqlite":
+            _drop_all(engine)
+        engine.dispose()
+
+
+def _drop_all(engine: sa.Engine) -> None:
+    found = sa.MetaData()
+    found.reflect(engine)
+    found.drop_all(engine)
+
+
+def _copy(source: sa.Engine, target: sa.Engine, release: Path) -> None:
+    """That release's tables in another database, of the types that it had there, and their rows."""
+    recorded = json.loads((release / "tables.json").read_text(encoding="utf-8"))
+    as_read, made = sa.MetaData(), sa.MetaData()
+    as_read.reflect(source)
+    made.reflect(source)
+    for table in made.tables.values():
+        for column in table.columns:
+            if table.name in recorded:  # not the host's own
+                column.type = _Recorded.type_of(recorded[table.name][column.name], target)
+        for index in table.indexes:
+            where = index.dialect_options["sqlite"]["where"]
+            index.dialect_options["postgresql"]["where"] = where
+    made.create_all(target)
+    with source.connect() as old, target.begin() as new:
+        for table in as_read.sorted_tables:
+            rows = [_in_utc(row._mapping) for row in old.execute(sa.select(table))]
+            columns: list[sa.ColumnClause[Any]] = [sa.column(one.name) for one in table.columns]
+            new.execute(sa.insert(sa.table(table.name, *columns)), rows)
+            if target.dialect.name == "postgresql" and "id" in table.columns:
+                counter = f"pg_get_serial_sequence('{table.name}', 'id')"
+                new.execute(sa.text(f"SELECT setval({counter}, max(id)) FROM {table.name}"))
+        # Its name is a part of what tells a copied database from the site's own.
+        moved = "UPDATE mailchimp_optin_connection SET site = replace(site, 'host.sqlite3', :name)"
+        new.execute(sa.text(moved), {"name": target.url.database})
+    source.dispose()
+
+
+def _in_utc(row: Any) -> dict[str, Any]:
+    return {
+        name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
+
+
+class _Recorded(sa.types.UserDefinedType[Any]):
+    """A column's type as ``tables.json`` spells it."""
+
+    def __init__(self, spelled: str) -> None:
+        self.spelled = spelled
+
+    def get_col_spec(self, **_: Any) -> str:
+        return self.spelled
+
+    @classmethod
+    def type_of(cls, said: str, engine: sa.Engine) -> Any:
+        """PostgreSQL's comes first, MySQL's last; an id counts up."""
+        spelled = said.removesuffix(", not null").split(" or ")
+        one = spelled[0 if engine.dialect.name == "postgresql" else -1]
+        return sa.BigInteger() if one == "BIGINT" else cls(one)
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
 def test_rows_of_every_table_are_recorded(release: Path, tmp_path: Path) -> None:
-    build(tmp_path / "host.sqlite3", release)
     tables = json.loads((release / "tables.json").read_text(encoding="utf-8"))
-    with closing(sqlite3.connect(tmp_path / "host.sqlite3")) as database:
+    with built(tmp_path, release) as engine, engine.connect() as connection:
         for table in tables:
-            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() > (0,), table
+            assert connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) > 0, table
 
 
 @pytest.fixture(params=RELEASES, ids=lambda path: path.name)
@@ -100,10 +169,8 @@ def release(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def left(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
+def left(release: Path, tmp_path: Path) -> Iterator[Parts]:
     """A host with that release's database and queue, its tables migrated, and no worker yet."""
-    monkeypatch.delenv("TEST_DATABASE_URL", raising=False)
-    build(tmp_path / "host.sqlite3", release)
     held = json.loads((release / "waiting.json").read_text(encoding="utf-8"))
     clock = SharedClock(tmp_path / "clock")
     sandbox = record.mailchimp(clock)
@@ -111,7 +178,7 @@ def left(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         clock.ahead = datetime.fromisoformat(at) - datetime.now(UTC)
         sandbox.add_members(record.LIST_ID, [address], status=status)
     clock.turn(minutes=1)
-    with sandbox.serve() as url, embedded_redis() as redis_url:
+    with built(tmp_path, release), sandbox.serve() as url, embedded_redis() as redis_url:
         config: dict[str, Any] = {
             "MAILCHIMP_OPTIN_REDIS_URL": redis_url,
             "MAILCHIMP_OPTIN_QUEUE": record.QUEUE,
@@ -162,8 +229,6 @@ def test_what_was_decided_and_erased_is_remembered(left: Parts) -> None:
 
 def test_a_migration_adds_what_is_missing(release: Path, tmp_path: Path) -> None:
     lacks = "ALTER TABLE mailchimp_optin_sync_run DROP COLUMN message"
-    build(tmp_path / "host.sqlite3", release, lacks, "DROP TABLE mailchimp_optin_shard")
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'host.sqlite3'}")
-    assert len(migrate(engine)) >= 2
-    assert migrate(engine) == []
-    engine.dispose()
+    with built(tmp_path, release, lacks, "DROP TABLE mailchimp_optin_shard") as engine:
+        assert len(migrate(engine)) >= 2
+        assert migrate(engine) == []
