@@ -173,9 +173,7 @@ class _Look:
 
     def goes(self, record: Row[Any] | None, at: datetime) -> None:
         """The customer was deleted."""
-        if self.is_ours(
-            record
-        ):  # else the key's next owner is another tenant's, whose policy it is not
+        if self.is_ours(record):  # else it is another tenant's policy
             self.gone |= dict.fromkeys(_pair(record), at)
         self.leaves(record)
 

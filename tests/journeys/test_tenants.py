@@ -235,3 +235,26 @@ def test_who_moves_to_another_tenant_leaves_the_list_too_that_was_the_master_lis
     mail = "ada@example.com"
     assert (both.status(mail, first), both.status(mail, second)) == 2 * ("unsubscribed",)
     assert both.status(mail, both.app.config["TEST_LISTS"][BLUE]) == "subscribed"
+
+
+@pytest.mark.parametrize("how", ["disconnected", "paused", "cannot decrypt"])
+def test_who_moves_from_a_tenant_that_sends_nothing_arrives_all_the_same(
+    both: Host, how: str
+) -> None:
+    ada = both.add("ada@example.com", wants_news=True, notes=RED)
+    both.work()
+    both.clock.turn(hours=1)
+    with both.app.app_context():
+        if how == "disconnected":
+            connect.disconnect(both.services, RED)
+        elif how == "paused":
+            now = overviews.read(both.services, RED).settings
+            connect.save_settings(both.services, RED, replace(now, enabled=False))
+        else:
+            table = both.services.tables.connection
+            with both.services.begin() as tx:
+                tx.execute(sa.update(table).where(table.c.tenant == RED).values(sealed_key="v1:?"))
+    both.change(ada, notes=BLUE)
+    both.work()
+    assert both.status("ada@example.com", both.app.config["TEST_LISTS"][BLUE]) == "subscribed"
+    assert both.rows("outbox") == []
