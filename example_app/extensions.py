@@ -22,6 +22,7 @@ MAPPING = CustomerMapping(
     email="email",
     opt_in="marketing_opt_in",
     merge_fields={"FNAME": "first_name", "LNAME": "last_name", "PHONE": "phone"},
+    pull=("FNAME", "LNAME"),
     audience="mailchimp_list_id",
     tags=("Customers",),
 )

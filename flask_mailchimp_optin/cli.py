@@ -199,6 +199,7 @@ def fields(create: bool, tenant: str) -> None:
         for field in row.fields.rows:
             state = "missing" if field.missing else "required" if field.required else "there"
             source = (field.source or "a function") if field.ours else "not sent"
+            source += " and back" if field.pulled else ""
             click.echo(f"{row.name}: {field.tag} ({field.type}), {source}: {state}")
             lacking += field.missing
     if lacking:

@@ -32,6 +32,7 @@ class FieldView:
 
     :param ours: whether we send it.
     :param source: the attribute or function of the host's that it comes from; "" for one without a name.
+    :param pulled: whether it follows what people change at Mailchimp.
     :param type: the type it has at Mailchimp, or would be made with; "" if nobody knows yet.
     :param there: whether the list has it; None as long as nobody looked.
     """
@@ -39,6 +40,7 @@ class FieldView:
     tag: str
     ours: bool = True
     source: str = ""
+    pulled: bool = False
     type: str
     required: bool
     there: bool | None
@@ -139,6 +141,7 @@ def _ours(
     return FieldView(
         tag=field.tag,
         source=_name(mapping.mapping.merge_fields[field.tag]),
+        pulled=field.tag in mapping.mapping.pull,
         type=theirs.type if theirs else field.type,
         required=theirs is not None and theirs.required,
         there=theirs is not None if looked else None,

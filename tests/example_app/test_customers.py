@@ -68,6 +68,23 @@ def test_mailchimp_knows_a_customers_name(
     assert member["merge_fields"]["FNAME"] == "Ada"
 
 
+def test_who_corrects_their_name_at_mailchimp_has_it_corrected_here(
+    mailchimp_app: Flask,
+    admin: FlaskClient,
+    mailchimp_sandbox: MailchimpSandbox,
+    mailchimp_connected: Connected,
+    mailchimp_clock: Clock,
+    mailchimp_run_jobs: RunJobs,
+) -> None:
+    admin.post("/customers/new", data=TICKED)
+    mailchimp_run_jobs()
+    mailchimp_clock.turn(minutes=1)
+    mailchimp_sandbox.edit_profile(mailchimp_connected.list_id, "ada@example.com", LNAME="Lovelace")
+    mailchimp_run_jobs()
+    with mailchimp_app.app_context():
+        assert db.session.get_one(Customer, 1).last_name == "Lovelace"
+
+
 def test_an_unticked_customer_is_unknown_to_mailchimp(
     admin: FlaskClient, mailchimp_connected: Connected, mailchimp_run_jobs: RunJobs
 ) -> None:

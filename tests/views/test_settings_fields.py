@@ -19,6 +19,7 @@ WIDER = replace(
         "NUMBER": "id",
         "GREETING": lambda customer: f"Dear {customer.given_name}",
     },
+    pull=("LNAME",),
 )
 
 
@@ -35,6 +36,7 @@ def fields(host: Host) -> dict[str, str]:
 def test_they_are_known_as_soon_as_it_is_connected(connected: Host, admin: Admin) -> None:
     admin.open()
     assert "FNAME given_name text" in admin.text
+    assert "LNAME family_name and follows what people change at Mailchimp text" in admin.text
     assert "NUMBER id number ! Missing" in admin.text
     assert "GREETING a function of the application text ! Missing" in admin.text
     assert "has no fields for 2 of these details" in admin.text
