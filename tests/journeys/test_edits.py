@@ -226,14 +226,14 @@ class Reader(library.Model):  # type: ignore[name-defined,misc]
     """With columns of several types, and a rule of its own."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    mail: Mapped[str]
+    mail: Mapped[str] = mapped_column(sa.String(80))
     news: Mapped[bool]
-    surname: Mapped[str]
+    surname: Mapped[str] = mapped_column(sa.String(80))
     age: Mapped[int | None]
     since: Mapped[date | None]
     points: Mapped[Decimal | None] = mapped_column(sa.Numeric(8, 2))
-    nick: Mapped[str | None]
-    phone: Mapped[str | None]
+    nick: Mapped[str | None] = mapped_column(sa.String(80))
+    phone: Mapped[str | None] = mapped_column(sa.String(80))
 
     @property
     def nickname(self) -> str | None:
