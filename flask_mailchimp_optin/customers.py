@@ -436,20 +436,24 @@ def _others(
     names no tenant may be about anybody's customers.
     """
     found: dict[str, str] = {}
+    elsewhere = {r.connection_id for r in known.values()} - {house.connection_id}
+    theirs = {id_: services.connection(tx, id_) for id_ in elsewhere}
     for key in seen:
         record, snapshot = known.get(key), customers.get(key)
         tenant = snapshot.tenant if snapshot is not None else None
-        if record is not None and record.connection_id != house.connection_id:
-            theirs = services.connection(tx, record.connection_id)
-            tenant = theirs.tenant if theirs is not None else None
+        if record is not None and record.connection_id in theirs:
+            connection = theirs[record.connection_id]
+            tenant = connection.tenant if connection is not None else None
         if tenant not in (house.tenant, None):
             found[key] = tenant
     waiting = outbox.changed(tx, services, found)  # which leads there as well, and is newer
+    rows: list[dict[str, Any]] = []
     for key in found.keys() - waiting:
         what = seen[key]
         value, at = what.decisions[-1] if what.decisions else (None, what.at)
         change = outbox.Change(key, value, is_new=what.before is not None)
-        tx.execute(insert(services.tables.outbox), outbox.rows(found[key], [change], at, None))
+        rows += outbox.rows(found[key], [change], at, None)
+    tx.execute(insert(services.tables.outbox), rows)
     return {key: seen[key] for key in found}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from . import contacts
+from . import contacts, memory
 from .consent import Agreed, Member, Status
 from .errors import ChangedMeanwhile, MailchimpOptinError
 from .fitting import fit_all
@@ -83,7 +83,7 @@ def follow(here: Round, contact: Contact, edited: Mapping[str, Any]) -> None:
         if isinstance(error, MailchimpOptinError | DBAPIError) and not about_the_value:
             raise
         tags = ", ".join(sorted(edited))
-        contact.refusal, contact.refusal_text = "merge_fields", str(Text(_NOT_TAKEN, tags=tags))
+        memory.leave_out(contact, str(Text(_NOT_TAKEN, tags=tags)), services.now())
         facts = {"tags": sorted(edited), "error": type(error).__name__}
         logger.warning("details did not follow Mailchimp", extra=facts)
         return

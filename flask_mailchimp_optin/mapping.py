@@ -200,8 +200,7 @@ class BoundMapping:
                 )
 
     def _check_opt_in(self) -> None:
-        found = getattr_static(self.model, self.mapping.opt_in)
-        if isinstance(found, property) and found.fset is None:
+        if self._is_fixed(self.mapping.opt_in):
             raise ConfigError(
                 f"{self.model.__name__}.{self.mapping.opt_in} can't be set, and the box is written "
                 "too. Give the property a setter."
@@ -225,15 +224,22 @@ class BoundMapping:
                     f"mapping.pull names {tag!r}, which is no attribute's name in mapping.merge_fields: "
                     "only an attribute can be written."
                 )
-            found = getattr_static(self.model, source)
-            fixed = isinstance(found, property) and found.fset is None
             column = self.mapper.columns.get(source)
-            if fixed or source in kept or (column is not None and not _can_be_pulled(column)):
+            if (
+                self._is_fixed(source)
+                or source in kept
+                or (column is not None and not _can_be_pulled(column))
+            ):
                 raise ConfigError(
                     f"mapping.pull names {tag!r}, but {self.model.__name__}.{source} can't follow "
                     "Mailchimp. Name a column of texts, numbers or dates, or a property with a setter, "
                     "that is nothing else to the mapping."
                 )
+
+    def _is_fixed(self, name: str) -> bool:
+        """Whether an attribute is a property without a setter."""
+        found = getattr_static(self.model, name)
+        return isinstance(found, property) and found.fset is None
 
     def _sources(self) -> Iterator[Any]:
         m = self.mapping

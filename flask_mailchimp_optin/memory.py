@@ -282,6 +282,11 @@ def _set_aside(contact: Contact, now: datetime) -> None:
     answered(contact)
 
 
+def leave_out(contact: Contact, text: str, now: datetime) -> None:
+    """Details that one side did not take: shown; consent goes on without them."""
+    contact.refusal, contact.refusal_text, contact.refused_at = "merge_fields", text, now
+
+
 def refuse(contact: Contact, reason: str, text: str, now: datetime) -> None:
     """Mailchimp refused this member: shown, and not tried again by itself."""
     finish(contact, now)

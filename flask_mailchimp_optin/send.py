@@ -242,8 +242,7 @@ def _wrote_profile(here: Round, contact: Contact, refusal: MemberRefused | None)
             values, left_out = here.fitted(contact)
             contact.profile_tags = contacts.sent_tags(values, snapshot, contact.profile_tags)
     if left_out is not None:
-        contact.refusal, contact.refusal_text = "merge_fields", left_out
-        contact.refused_at = here.services.now()
+        memory.leave_out(contact, left_out, here.services.now())
     elif contact.refusal == "merge_fields":
         memory.forgive(contact)
 

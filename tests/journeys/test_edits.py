@@ -298,7 +298,8 @@ class Reading:
 
     def trouble(self) -> list[str]:
         with self.app.app_context():
-            found = attention.everybody(state.of(self.app).services, "", attention.Which())
+            found = list(attention.everybody(state.of(self.app).services, "", attention.Which()))
+            assert all(one.since for one in found)
             return [str(one.text) for one in found]
 
 
