@@ -169,23 +169,27 @@ def _ready(
 def _read(here: Round, owned: list[Contact]) -> dict[tuple[int, str], MemberRead | None]:
     """The members as they are now; of many, who changed since they were seen.
 
-    A yes of somebody whom we never saw may be left out where they are many: an UPSERT changes no
-    status, and who was archived before the yes comes back by it, as the rule has it.
+    Whoever gets an UPSERT whatever a reading shows is not read where they are many, but for who was
+    archived: it leaves every other status alone, and its answer shows it.
     """
     here.read_at = here.services.now()
     if len(owned) <= _SINGLE_READS:
         return here.members(owned)
+    unread = [c for c in owned if _is_new(c) or _is_newcomer(c) or _is_settled(c)]
+    others = {c.pair for c in owned} - {c.pair for c in unread}
     # That somebody was not there is good enough for a yes, which then makes them a member.
-    known = [c for c in owned if c.seen_at and (c.wanted or c.seen_status != Status.ABSENT)]
-    new = [c for c in owned if _is_new(c)]
-    told = {c.pair for c in known + new}
+    known = [c for c in owned if c.pair in others and c.seen_at]
+    known = [c for c in known if c.wanted or c.seen_status != Status.ABSENT]
+    if len(known) <= _SINGLE_READS:
+        known = []
+    told = {c.pair for c in known + unread}
     found = here.members([c for c in owned if c.pair not in told])
-    return found | (_changed(here, known, new) if told else {})
+    return found | (_changed(here, known, unread) if told else {})
 
 
 def _needs_no_reading(contact: Contact) -> bool:
-    """A yes that makes whoever is none a member, and is refused of whoever is one."""
-    return _is_new(contact) or (_is_newcomer(contact) and contact.moved)
+    """A yes that makes whoever is none a member, and is refused of whoever is one; or a settled one."""
+    return _is_new(contact) or _is_settled(contact) or (_is_newcomer(contact) and contact.moved)
 
 
 def _is_new(contact: Contact) -> bool:
@@ -201,22 +205,33 @@ def _is_newcomer(contact: Contact) -> bool:
     return bool(absent and contact.wanted and not contact.look and not contact.late)
 
 
+def _is_settled(contact: Contact) -> bool:
+    """A yes that both sides agree on, as we last saw, so that there can only be details to send."""
+    agreed = contact.agreed == Agreed.YES and contact.seen_status == Status.SUBSCRIBED
+    unsure = contact.moved or contact.look or contact.late or contact.seen_at is None
+    refused = contact.refusal not in (None, "merge_fields")
+    return bool(contact.wanted and agreed and not unsure and not refused)
+
+
 def _changed(
-    here: Round, known: list[Contact], new: list[Contact]
+    here: Round, known: list[Contact], unread: list[Contact]
 ) -> dict[tuple[int, str], MemberRead | None]:
-    """Those we know as a bulk reading shows them, or as last seen; the new ones that it shows."""
-    everybody = known + new
-    since = min(c.seen_at or c.wanted_at or here.read_at for c in everybody) - _MARGIN
-    unsure = here.connection.always_confirm or any(c.wanted_at is None for c in new)
-    # A newcomer who is a member after all is refused by Mailchimp, but for who was archived.
-    changed = None if all(_is_newcomer(c) for c in known) else since
+    """Those we know as a bulk reading shows them, or as last seen; of the others, whom it shows.
+
+    The others are in it only if they are archived: among who changed would be everybody whom a long
+    sync has just sent, again for each of its batches.
+    """
+    everybody = known + unread
+    changed = min((c.seen_at for c in known), default=None)
+    since = min(c.seen_at or c.wanted_at or here.read_at for c in everybody)
+    undated = any(c.wanted_at is None for c in unread if c.seen_at is None)
     try:
         reading = here.recent.read(
             here.audience.list_id,
-            changed,
-            None if unsure else since,
+            changed - _MARGIN if changed else None,
+            None if here.connection.always_confirm or undated else since - _MARGIN,
             [contact.address for contact in everybody],
-            max((c.due_at for c in everybody if c.look), default=None),
+            max((c.due_at for c in known if c.look), default=None),
         )
     except (OutcomeUnknown, TryLater) as error:
         if error.status in (403, 429):
@@ -225,7 +240,7 @@ def _changed(
         return here.members(everybody)
     here.read_at = min(here.read_at, reading.at)
     found: dict[tuple[int, str], MemberRead | None] = {
-        c.pair: _as_seen(c) for c in known if not _needs_no_reading(c)
+        c.pair: _as_seen(c) for c in everybody if not _needs_no_reading(c)
     }
     for contact in everybody:
         if contact.address in reading.members:

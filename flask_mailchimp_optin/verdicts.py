@@ -142,7 +142,7 @@ def _profile(here: Round, contact: Contact) -> None:
 
 
 def without_reading(here: Round, contact: Contact) -> None:
-    """A yes of somebody whom we never saw: UPSERT leaves who is a member as they are."""
+    """A yes of somebody new, or details of a settled one: UPSERT leaves who is a member as they are."""
     if contact.moved:
         _plan(here, contact, Verb.UPSERT)
         return
