@@ -457,6 +457,36 @@ def test_a_bulk_opt_out_reaches_everybody(connected: Host) -> None:
     assert len(connected.sandbox.requests) - before <= 3  # one paged reading, one batch
 
 
+def test_details_of_many_are_sent_without_reading_them_and_who_left_meanwhile_is_found(
+    connected: Host,
+) -> None:
+    with connected.app.app_context():
+        db.session.add_all(Customer(mail=f"c{n}@example.com", wants_news=True) for n in range(60))
+        db.session.commit()
+    connected.work()
+    sandbox, list_id = connected.sandbox, connected.list_id
+    connected.clock.turn(minutes=30)
+    sandbox.drop_rings(2)
+    sandbox.unsubscribe(list_id, "c7@example.com")
+    sandbox.archive(list_id, "c8@example.com")
+    connected.clock.turn(minutes=30)
+    before = len(sandbox.requests)
+    with connected.app.app_context():
+        db.session.execute(sa.update(Customer).values(given_name="Grace"))
+        db.session.commit()
+    connected.work()
+    asked = [(r.method, r.query.get("status")) for r in sandbox.requests[before:]]
+    assert asked == [("GET", "archived"), ("POST", None)]
+    members = sandbox.members(list_id)
+    left = {address: m["status"] for address, m in members.items() if m["status"] != "subscribed"}
+    assert left == {"c7@example.com": "unsubscribed", "c8@example.com": "archived"}
+    named = [address for address, m in members.items() if m["merge_fields"]["FNAME"] != "Grace"]
+    assert named == ["c8@example.com"]
+    with connected.app.app_context():
+        nos = db.session.scalars(sa.select(Customer.mail).where(Customer.wants_news.is_(False)))
+        assert nos.all() == ["c7@example.com"]
+
+
 def test_changes_made_before_connecting_come_with_the_initial_sync(
     host: Host, sandbox: MailchimpSandbox
 ) -> None:
