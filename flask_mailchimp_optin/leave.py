@@ -118,6 +118,7 @@ def _part_by_policy(here: Round, list_id: str, contact: Contact) -> None:
         shown = here.client.write(list_id, [write]).members.get(contact.address)
         if shown is None or shown.status in _THERE:
             raise NotFound(CUT_OFF)
+        here.hold()  # another request has been made meanwhile
     if archive and status is not None:
         here.client.archive(list_id, contact.address)
 
@@ -138,5 +139,5 @@ def _status(here: Round, list_id: str, contact: Contact) -> str | None:
     if member is None and contact.seen_status not in (None, Status.ABSENT):
         contact.seen_status = Status.ABSENT.value
         raise OutcomeUnknown(CUT_OFF)  # known until now: it is looked once more
-    here.services.transact(lambda tx: here.lease.hold(tx, here.services))  # and still ours to do
+    here.hold()  # and still ours to do
     return None if member is None else member.status

@@ -148,7 +148,7 @@ class Round:
         """The members as they are now, read one by one, a few at a time; None for no member."""
         found: dict[tuple[int, str], MemberRead | None] = {}
         for some in chunks(wanted, self.lease.at_a_time):
-            self.services.transact(lambda tx: self.lease.hold(tx, self.services))
+            self.hold()
             errors = []
             for contact, read in self.at_once(self._member, some):
                 if isinstance(read, MailchimpError):
@@ -183,6 +183,13 @@ class Round:
         for error in errors:
             if len(unread) == len(some) or not isinstance(error, OutcomeUnknown | TryLater):
                 raise error
+
+    def hold(self) -> None:
+        """See that it is still ours to do.
+
+        :raises LeaseLost: it isn't.
+        """
+        self.services.transact(lambda tx: self.lease.hold(tx, self.services))
 
     def save(self, changed: Iterable[Contact], *, unmoved: bool = False) -> list[Contact]:
         """Remember what became of contacts, if the lease still holds; of which it was.

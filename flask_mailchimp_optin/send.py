@@ -303,7 +303,7 @@ def alone(here: Round, contact: Contact, verb: Verb) -> None:
 def _still_ours(here: Round, contact: Contact) -> bool:
     """The last look before a REJOIN: still as our own REMOVE left them."""
     member = memory.member_of(here.client.member(here.audience.list_id, contact.address))
-    here.services.transact(lambda tx: here.lease.hold(tx, here.services))  # and still ours to do
+    here.hold()  # and still ours to do
     return member.status is Status.UNSUBSCRIBED and member.last_changed == contact.removed_at
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import sqlalchemy as sa
+
 from tests.house import Customer, Host, db
 
 ADA = "ada@example.com"
@@ -43,6 +45,31 @@ def test_who_goes_before_they_were_sent_takes_nobody_with_them(connected: Host) 
     connected.work()
     assert connected.state(ada) == "subscribed"
     assert set(connected.sandbox.members(connected.list_id)) == {ADA}
+
+
+def test_a_worker_that_was_overtaken_does_not_go_on_to_archive(connected: Host) -> None:
+    connected.settings(on_delete="archive")
+    ada = connected.add(ADA, wants_news=True)
+    connected.work()
+    connected.sandbox.unsubscribe(connected.list_id, ADA)
+    connected.work()
+    connected.change(ada, wants_news=True)
+    connected.work()
+    assert connected.status(ADA) == "pending"
+    connected.delete(ada)
+    others: list[int] = []
+
+    def another_does_it_all() -> None:
+        table = connected.services.tables.connection
+        with connected.app.app_context(), connected.services.begin() as tx:
+            tx.execute(sa.update(table).values(lease_until=None, lease_owner=None))
+        connected.work()
+        others.append(len(connected.calls("DELETE", "/members/")))
+
+    connected.sandbox.after_effect(another_does_it_all, path="POST")
+    connected.work()
+    assert connected.status(ADA) == "archived"
+    assert others == [len(connected.calls("DELETE", "/members/"))] == [1]
 
 
 def test_who_comes_back_while_they_are_archived_is_not_forgotten(connected: Host) -> None:
