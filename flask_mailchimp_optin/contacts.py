@@ -158,7 +158,8 @@ def owners(
     found: dict[tuple[int, str], list[Row[Any]]] = {}
     for here in at(table, pairs):
         for row in tx.rows(select(*columns).where(here).order_by(table.c.id)):
-            found.setdefault((row.audience_id, row.address), []).append(row)
+            audience_id, address, *_ = row
+            found.setdefault((audience_id, address), []).append(row)
     return found
 
 
@@ -256,5 +257,7 @@ def sent_tags(values: Mapping[str, Any], snapshot: Snapshot, sent_before: str | 
 
     :param snapshot: whose other values could not be sent: what was there before still is.
     """
-    left = (set((sent_before or "").split(",")) & snapshot.merge_fields.keys()) - values.keys()
-    return ",".join(sorted(left | {tag for tag, v in values.items() if v not in ("", {})}))
+    filled = {tag for tag, v in values.items() if v not in ("", {})}
+    if sent_before:
+        filled |= (set(sent_before.split(",")) & snapshot.merge_fields.keys()) - values.keys()
+    return ",".join(sorted(filled))

@@ -303,8 +303,8 @@ class BoundMapping:
             list_id=text_or_none(get(m.audience)) if m.audience else None,
             merge_fields={tag: _merge_value(get(s)) for tag, s in m.merge_fields.items()},
             tags=tuple(str(tag) for tag in tags if str(tag).strip()) if tags else (),
-            interests=_boxes(m.interests, get),
-            permissions=_boxes(m.permissions, get),
+            interests=_boxes(m.interests, get) if m.interests else {},
+            permissions=_boxes(m.permissions, get) if m.permissions else {},
             language=language(get(m.language)) if m.language else None,
         )
 

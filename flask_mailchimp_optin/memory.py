@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from functools import cached_property
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ class Contact(SimpleNamespace):
         values["late"] = late_read(values["late"]) if values["late"] else ()
         return cls(**values)
 
-    @property
+    @cached_property
     def pair(self) -> tuple[int, str]:
         """(audience id, address): what names a contact."""
         return self.audience_id, self.address
@@ -237,7 +238,8 @@ def intend(contact: Contact, verb: str, now: datetime, opted: datetime | None = 
         _set_aside(contact, now)
     contact.open_verb, contact.open_version, contact.open_at = verb, contact.version, now
     contact.open_opt_at = opted
-    contact.due_at = now  # whoever dies with the request open: somebody comes back for it
+    if contact.due_at is None or contact.due_at > now:
+        contact.due_at = now  # whoever dies with the request open: somebody comes back for it
     if verb == Verb.ASK:
         contact.asked_version = contact.decided_version
 

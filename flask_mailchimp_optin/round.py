@@ -81,10 +81,12 @@ class Round:
 
         def work(tx: Transaction) -> dict[tuple[int, str], list[str]]:
             owners = contacts.owners(tx, self.services, [c.pair for c in picked])
+            keys: dict[tuple[int, str], list[str]] = {}
+            first: dict[str, tuple[int, str]] = {}
             for pair, rows in owners.items():
                 self._leaving[pair] = [row.customer_key for row in rows if row.leaves_at]
-            keys = {pair: [row.customer_key for row in rows] for pair, rows in owners.items()}
-            first = {row.customer_key: pair for pair, rows in owners.items() for row in rows[:1]}
+                keys[pair] = [row.customer_key for row in rows]
+                first[keys[pair][0]] = pair
             for key, snapshot in self.services.mapping.snapshots(tx.session, first).items():
                 self.snapshots[first[key]] = snapshot
             self._ips |= _ips(tx, self.services, picked, keys)

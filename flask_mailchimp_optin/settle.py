@@ -175,16 +175,20 @@ def _read(here: Round, owned: list[Contact]) -> dict[tuple[int, str], MemberRead
     here.read_at = here.services.now()
     if len(owned) <= _SINGLE_READS:
         return here.members(owned)
-    unread = [c for c in owned if _is_new(c) or _is_newcomer(c) or _is_settled(c)]
-    others = {c.pair for c in owned} - {c.pair for c in unread}
-    # That somebody was not there is good enough for a yes, which then makes them a member.
-    known = [c for c in owned if c.pair in others and c.seen_at]
-    known = [c for c in known if c.wanted or c.seen_status != Status.ABSENT]
+    unread: list[Contact] = []
+    known: list[Contact] = []
+    single: list[Contact] = []
+    for c in owned:
+        if _is_new(c) or _is_newcomer(c) or _is_settled(c):
+            unread.append(c)
+        elif c.seen_at and (c.wanted or c.seen_status != Status.ABSENT):
+            known.append(c)
+        else:  # that somebody was not there is good enough for a yes only
+            single.append(c)
     if len(known) <= _SINGLE_READS:
-        known = []
-    told = {c.pair for c in known + unread}
-    found = here.members([c for c in owned if c.pair not in told])
-    return found | (_changed(here, known, unread) if told else {})
+        known, single = [], single + known
+    found = here.members(single)
+    return found | _changed(here, known, unread) if known or unread else found
 
 
 def _needs_no_reading(contact: Contact) -> bool:
