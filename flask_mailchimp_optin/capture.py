@@ -19,10 +19,9 @@ from . import bulk, outbox
 from .ledger import Facts, named_facts, truncate_ip
 from .mapping import BoundMapping
 from .outbox import Change
-from .services import FOLLOWING, Services
+from .services import FOLLOWING, WAKE, Services
 
 _PENDING = "mailchimp_optin_pending"
-_WAKE = "mailchimp_optin_wake"
 #: For an attribute's history: nothing is loaded for it.
 _AS_IT_IS = PassiveFlag.PASSIVE_NO_INITIALIZE
 
@@ -122,7 +121,7 @@ class Capture:
         connection = session.connection(bind_arguments={"mapper": services.mapping.mapper})
         connection.execute(insert(table), rows)
         if table is services.tables.outbox:
-            session.info[_WAKE] = services
+            session.info[WAKE] = services
 
     def bulk(self, state: ORMExecuteState) -> Any:
         """Capture an ``update()``, ``delete()`` or ``insert()`` on the model."""
@@ -216,14 +215,14 @@ def _after_soft_rollback(session: Session, _previous: Any) -> None:
 
 def _after_commit(session: Session) -> None:
     # It fires for savepoints too, and nothing may be raised here: the rows are committed.
-    services: Services | None = session.info.get(_WAKE)
+    services: Services | None = session.info.get(WAKE)
     if services is not None and not session.in_nested_transaction():
         services.wake()
 
 
 def _after_transaction_end(session: Session, transaction: Any) -> None:
     if transaction.parent is None:
-        session.info.pop(_WAKE, None)
+        session.info.pop(WAKE, None)
 
 
 # Bulk DML

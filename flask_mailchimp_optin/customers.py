@@ -18,7 +18,7 @@ from .consent import latest
 from .mapping import Snapshot
 from .memory import Contact
 from .models import utc
-from .services import Services, Transaction, chunks
+from .services import WAKE, Services, Transaction, chunks
 from .wants import ALL, House, Wants, counts
 
 
@@ -454,6 +454,8 @@ def _others(
         change = outbox.Change(key, value, is_new=what.before is not None)
         rows += outbox.rows(found[key], [change], at, None)
     tx.execute(insert(services.tables.outbox), rows)
+    if rows:
+        tx.session.info[WAKE] = services
     return {key: seen[key] for key in found}
 
 

@@ -36,6 +36,8 @@ logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
 #: Set in ``session.info`` while a checkbox follows Mailchimp: capture must not send it back.
 FOLLOWING = "mailchimp_optin_following"
+#: Set in ``session.info`` to the services whose worker is woken once the transaction is committed.
+WAKE = "mailchimp_optin_wake"
 _TRIES = 6
 
 

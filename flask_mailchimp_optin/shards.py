@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, and_, insert, or_, select, tuple_, update
 
 from .errors import LeaseLost
 from .lease import Lease
@@ -58,12 +58,7 @@ class Shards:
             update(table)
             .where(
                 table.c.connection_id == self.connection_id,
-                or_(
-                    *(
-                        and_(table.c.number == number, table.c.fence == fence)
-                        for number, fence in self.fences.items()
-                    )
-                ),
+                tuple_(table.c.number, table.c.fence).in_(list(self.fences.items())),
             )
             .values(lease_until=until)
         )

@@ -115,6 +115,19 @@ def test_who_was_moved_past_the_listeners_after_a_change_is_handed_over(both: Ho
     assert both.status("ada@example.com", lists[RED]) == "unsubscribed"
 
 
+def test_who_is_handed_over_wakes_a_worker_for_the_other_tenant(both: Host) -> None:
+    ada = both.add("ada@example.com", wants_news=True, notes=RED)
+    both.work()
+    both.change(ada, notes=BLUE)
+    woken: list[str] = []
+    services = replace(both.services, wake=lambda: woken.append("a worker"))
+    (blue,) = (row.id for row in both.rows("connection") if row.tenant == BLUE)
+    with both.app.app_context():
+        drain.drain(services, blue, "blue's")  # it was red's customer
+    assert woken == ["a worker"]
+    assert [row.tenant for row in both.rows("outbox")] == [RED]
+
+
 def test_one_tenant_disconnects_and_the_other_goes_on(both: Host) -> None:
     lists = both.app.config["TEST_LISTS"]
     with both.app.app_context():
