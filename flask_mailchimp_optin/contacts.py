@@ -158,8 +158,7 @@ def owners(
     found: dict[tuple[int, str], list[Row[Any]]] = {}
     for here in at(table, pairs):
         for row in tx.rows(select(*columns).where(here).order_by(table.c.id)):
-            audience_id, address, *_ = row
-            found.setdefault((audience_id, address), []).append(row)
+            found.setdefault((row.audience_id, row.address), []).append(row)
     return found
 
 

@@ -32,7 +32,7 @@ from flask_mailchimp_optin import (
 )
 from flask_mailchimp_optin.consent import Act, Agreed, Host, Member, Memory, Outcome, Status, Verb
 from flask_mailchimp_optin.round import Round
-from flask_mailchimp_optin.services import FOLLOWING, Services, Transaction
+from flask_mailchimp_optin.services import FOLLOWING, WAKE, Services, Transaction
 from tests.house import Customer, db
 
 Patch = pytest.MonkeyPatch
@@ -155,7 +155,7 @@ def outbox_after_the_commit(patch: Patch) -> None:
             with services.begin() as tx:
                 write(self, tx.session, changes)
 
-        session.info[capture._WAKE] = SimpleNamespace(wake=committed)
+        session.info[WAKE] = SimpleNamespace(wake=committed)
 
     patch.setattr(capture.Capture, "write", written)
 
