@@ -84,10 +84,23 @@ def add(tx: Transaction, services: Services, made: list[Contact]) -> None:
     """Insert contacts that are not in the database yet."""
     table = services.tables.contact
     rows = [vars(contact) for contact in made]
-    # Most columns of a new contact are empty, also what may land late: they are not named.
-    filled = {name for row in rows for name, value in row.items() if value not in (None, ())}
-    names = [name for name in table.columns.keys() if name in filled]  # noqa: SIM118
+    names = _filled(table, rows)
     tx.execute(insert(table), [{name: row[name] for name in names} for row in rows])
+
+
+def add_alike(
+    tx: Transaction, services: Services, contact: Contact, rows: list[dict[str, Any]]
+) -> None:
+    """Insert contacts that are as this one, but for what each row says."""
+    table = services.tables.contact
+    alike = {name: getattr(contact, name) for name in _filled(table, [vars(contact)])}
+    tx.execute(insert(table), [alike | row for row in rows])
+
+
+def _filled(table: Table, rows: list[dict[str, Any]]) -> list[str]:
+    """Most columns of a new contact are empty, also what may land late: they are not named."""
+    filled = {name for row in rows for name, value in row.items() if value not in (None, ())}
+    return [name for name in table.columns.keys() if name in filled]  # noqa: SIM118
 
 
 def find(
@@ -208,6 +221,32 @@ def save(tx: Transaction, services: Services, contacts: Iterable[Contact]) -> No
             tx.connection.execute(_news(table, names, table.c.id.in_(chunk)), news)
     for names, rows in each.items():
         tx.execute(_news(table, names, table.c.id == bindparam("b_id")), rows)
+
+
+def save_alike(
+    tx: Transaction,
+    services: Services,
+    before: Contact,
+    after: Contact,
+    addresses: list[str],
+    *,
+    unsent: bool = False,
+) -> None:
+    """Write what changed of contacts that were all as one before, and are as one after.
+
+    Those about which the host has said something new meanwhile stay as they are.
+
+    :param unsent: their profiles, of each their own, were not sent after all.
+    """
+    table = services.tables.contact
+    old, new = _values(vars(before)), _values(vars(after))
+    changed = [name for name, o, n in zip(_SETTLED, old, new, strict=False) if o != n]
+    values = {name: getattr(after, name) for name in changed}
+    values |= {"profile": None} if unsent else {}
+    for chunk in chunks(addresses):
+        here = table.c.audience_id == before.audience_id, table.c.address.in_(chunk)
+        unmoved = table.c.version == before.version
+        tx.execute(update(table).where(*here, unmoved).values(**values))
 
 
 def saved(contacts: Iterable[Contact]) -> None:

@@ -90,8 +90,8 @@ def observe(
 
 def as_they_were(
     tx: Transaction, services: Services, house: House, customers: Mapping[str, Snapshot]
-) -> tuple[set[str], list[int]]:
-    """Those of whom a walk finds nothing new; and the ids of our records of all.
+) -> tuple[set[str], set[str], list[int]]:
+    """Those of whom a walk finds nothing new; those whom we know; and the ids of our records of them.
 
     That is nearly everybody, every day: what :func:`observe` would look at is compared at once, and
     nothing is written.
@@ -105,14 +105,16 @@ def as_they_were(
     query = select(*columns).select_from(table.outerjoin(contact, theirs))
     ids: list[int] = []
     same: set[str] = set()
+    known: set[str] = set()
     for chunk in chunks(list(customers)):
         for row in tx.rows(query.where(table.c.customer_key.in_(chunk))):
             id_, key, connection_id, *said = tuple(row)
+            known.add(key)
             if connection_id == house.connection_id:
                 ids.append(id_)
                 if _is_same(house, customers[key], *said):
                     same.add(key)
-    return same, ids
+    return same, known, ids
 
 
 #: What a record and its contact say, in the order of :func:`_is_same`'s parameters.

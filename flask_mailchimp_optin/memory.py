@@ -246,6 +246,8 @@ def intend(contact: Contact, verb: str, now: datetime, opted: datetime | None = 
 
 def adopt(contact: Contact, now: datetime) -> None:
     """Whoever sent the open request is gone: it may have landed, or still will."""
+    if contact.open_verb and contact.agreed == Agreed.NOTHING:
+        contact.profile = None  # nobody knows whether the details have come along
     _set_aside(contact, now)
 
 

@@ -56,7 +56,7 @@ def read(
     """Some pages of one list; each is remembered while the next ones are on their way."""
     cursor = json.loads(run.cursor or "{}")
     if "todo" not in cursor:
-        cursor = _begin_reading(services, connection, run)
+        cursor = _begin_reading(services, connection, run, cursor.get("nobody_at"))
     if not cursor["todo"]:
         services.transact(lambda tx: _held(tx, lease, services, run, cursor))
         return True
@@ -150,10 +150,14 @@ def _take(
     return following, counts
 
 
-def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> dict[str, Any]:
+def _begin_reading(
+    services: Services, connection: Row[Any], run: Row[Any], nobody_at: str | None
+) -> dict[str, Any]:
     """What to read: each audience that is somebody's, in full or since the last reading.
 
     Of a list that is left, only what is new.
+
+    :param nobody_at: when nobody was in the master list, which is as good as having read it.
     """
     table, customer = services.tables.audience, services.tables.customer
     used = select(customer.c.audience_id).where(customer.c.connection_id == connection.id)
@@ -180,9 +184,10 @@ def _begin_reading(services: Services, connection: Row[Any], run: Row[Any]) -> d
             since = (read_at - _OVERLAP).isoformat()
         else:
             in_full.append(row.id)
-        # The archived are listed only when they are asked for.
-        todo += [[row.id, row.list_id, since, status] for status in (None, _LAST)]
-    started = services.now().isoformat()
+        if nobody_at is None or row.id != connection.master_audience_id:
+            # The archived are listed only when they are asked for.
+            todo += [[row.id, row.list_id, since, status] for status in (None, _LAST)]
+    started = nobody_at or services.now().isoformat()
     ids = [row.id for row in rows]
     return {"todo": todo, "offset": 0, "started": started, "read": ids, "in_full": in_full}
 

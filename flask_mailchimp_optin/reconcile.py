@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, select, update
 
-from . import foresee, reading, runs, signals, walk
+from . import foresee, newcomers, reading, runs, signals, walk
 from .client import Client
 from .lease import Lease
 from .services import Services, Transaction
@@ -107,6 +107,10 @@ def step(
             return reading.read(services, lease, connection, run, client, goes_on)
         return _leave(services, lease, connection, run)
     if run.phase == "customers":
+        since = newcomers.nobody_at(services, lease, connection, run, client)
+        if since is not None:
+            newcomers.step(services, lease, connection, run.id, client, since, goes_on)
+            return True
         while walk.step(services, lease, connection, run.id) and goes_on():
             pass
         return True

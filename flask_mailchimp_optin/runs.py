@@ -149,6 +149,12 @@ def change(tx: Transaction, services: Services, run_id: int, **values: Any) -> N
     tx.execute(update(table).where(table.c.id == run_id).values(**values))
 
 
+def count_sent(tx: Transaction, services: Services, run_id: int, number: int) -> None:
+    """So many more were to be sent, and have been."""
+    sent = services.tables.sync_run.c.to_send
+    change(tx, services, run_id, to_send=sent + number)
+
+
 def cancel_all(tx: Transaction, services: Services, connection_id: int, message: str) -> None:
     """Cancel what is planned, running or waiting for a person."""
     table = services.tables.sync_run

@@ -50,18 +50,32 @@ class Machine(RuleBasedStateMachine):
         mailchimp=skews,
         rows=st.lists(st.tuples(addresses, boxes), max_size=3),
         many=st.booleans(),
+        found=st.booleans(),
     )
     def begin(
-        self, host: int, mailchimp: int, rows: list[tuple[str, bool | None]], many: bool = False
+        self,
+        host: int,
+        mailchimp: int,
+        rows: list[tuple[str, bool | None]],
+        many: bool = False,
+        found: bool = False,
     ) -> None:
         if many:
             self.stack.enter_context(as_very_many())
         world = self.stage.world(
-            host_ahead_s=host, sandbox_ahead_s=mailchimp, always_confirm=self.always_confirm
+            host_ahead_s=host,
+            sandbox_ahead_s=mailchimp,
+            always_confirm=self.always_confirm,
+            enabled=not found,
         )
         self.world = self.stack.enter_context(world)
         for address, box in rows:
-            self.world.add(address, box)
+            if found:
+                self.world.found(address, box)
+            else:
+                self.world.add(address, box)
+        if found:
+            self.world.settings(enabled=True)
 
     def customer(self, number: int) -> int | None:
         keys = self.world.customers

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import acts, connect, drain, overviews, send, settle, waiting
+from flask_mailchimp_optin import acts, connect, drain, overviews, send, settle, waiting, walk
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.sandbox import ImpossibleActError
@@ -94,7 +94,7 @@ def as_very_many() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settle, "_SINGLE_READS", 1)  # who is alone is read alone
         patch.setattr(drain, "SHARED_FROM", 2)
-        for module in (settle, send):
+        for module in (settle, send, walk):
             patch.setattr(module, "LARGEST_BATCH", 2)
         yield
 
@@ -150,6 +150,13 @@ class World:
         names = self.host.mailchimp.decided_by(actor="clerk", source="form") if named else None
         with names or ExitStack():
             return self.promises.add(address, named=named, wants_news=box, own_list=own)
+
+    def found(self, address: str, box: bool | None) -> None:
+        """A customer from before the extension was there: no listener saw them come."""
+        with self.host.app.app_context(), db.engine.begin() as connection:
+            statement = sa.insert(Customer.__table__).values(mail=address, wants_news=box)
+            (key,) = connection.execute(statement).inserted_primary_key
+        self.promises.words.wrote(key, None, self.promises.row(key), self.promises.now())
 
     def change(self, key: int, **values: Any) -> None:
         self.promises.change(key, **values)

@@ -97,6 +97,17 @@ def _not_enabled(host: Host, *, eve: bool | None = None) -> None:
     host.work()
 
 
+def _nobody_there(host: Host) -> None:
+    """Customers from before the extension was there, and a list without anybody."""
+    host.connect(enabled=False)
+    boxes = {"ada@example.com": True, "bob@example.com": False, "dan@example.com": True}
+    with host.app.app_context(), db.engine.begin() as connection:
+        found = [
+            {"mail": mail, "given_name": "N", "wants_news": yes} for mail, yes in boxes.items()
+        ]
+        connection.execute(sa.insert(Customer.__table__), found)
+
+
 def _on_both_sides(host: Host) -> None:
     """The same, but nobody's word is known at Mailchimp alone: it would stay behind in its list."""
     _not_enabled(host, eve=True)
@@ -239,6 +250,7 @@ SCENARIOS = [
         name="burst of rings", before=_crowd, act=_leave(*_CROWD), web=True, actors=("worker",)
     ),
     Scenario(name="initial sync", before=_not_enabled, act=_enable),
+    Scenario(name="first sync", before=_nobody_there, act=_enable),
     Scenario(name="other list mid-sync", before=_half_synced, act=_other_list),
     Scenario(
         name="other list while sending",
