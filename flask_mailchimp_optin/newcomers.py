@@ -51,8 +51,8 @@ def nobody_at(
     Looked at when it begins, and then kept in the run's cursor.
     """
     if run.cursor is not None or run.kind != "initial":
-        told: str | None = json.loads(run.cursor or "{}").get("nobody_at")
-        return told
+        since: str | None = json.loads(run.cursor or "{}").get("nobody_at")
+        return since
     contact = services.tables.contact
     with services.begin() as tx:
         here = contact.c.connection_id == connection.id

@@ -155,7 +155,7 @@ class World:
         """A customer from before the extension was there: no listener saw them come."""
         with self.host.app.app_context(), db.engine.begin() as connection:
             statement = sa.insert(Customer.__table__).values(mail=address, wants_news=box)
-            (key,) = connection.execute(statement).inserted_primary_key
+            key = connection.execute(statement.returning(Customer.id)).scalar_one()
         self.promises.words.wrote(key, None, self.promises.row(key), self.promises.now())
 
     def change(self, key: int, **values: Any) -> None:
