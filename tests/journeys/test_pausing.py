@@ -11,6 +11,8 @@ from flask_mailchimp_optin import acts, connect, drain, overviews, runs
 from flask_mailchimp_optin.errors import RefusedInput
 from tests.house import Customer, Host, db
 
+STRANGER = "stranger@example.com"
+
 
 def add_many(host: Host, first: int, number: int) -> None:
     """Ticked customers c0@example.com and so on, written past the listeners."""
@@ -33,10 +35,20 @@ def do(host: Host, act: Callable[..., object]) -> None:
         act(host.services, "")
 
 
-def begin(host: Host, phase: str) -> None:
-    """A first sync with 1,200 customers, which has just come to this phase and done something there."""
+def told(host: Host) -> int:
+    """How many members there are, but for the stranger."""
+    return len(host.sandbox.members(host.list_id).keys() - {STRANGER})
+
+
+def begin(host: Host, phase: str, *, alone: bool = False) -> None:
+    """A first sync with 1,200 customers, which has just come to this phase and done something there.
+
+    :param alone: nobody is in the list, so that customers are told as they are found.
+    """
     host.configure(CONNECTIONS=1)  # 500 customers a piece
     add_many(host, 0, 1200)
+    if not alone:
+        host.sandbox.add_members(next(iter(host.sandbox.audiences)), [STRANGER])
     with host.app.app_context():
         overview = connect.connect(host.services, "", host.sandbox.api_key)
         host.list_id = overview.lists[0].list_id
@@ -45,30 +57,38 @@ def begin(host: Host, phase: str) -> None:
         for _ in range(40):
             drain.drain(host.services, 1, "a worker", budget_s=0.0)
             run = progress(host)
-            if run.phase == phase and (phase != "send" or run.sent):
+            if run.phase == phase and (run.sent or not (alone or phase == "send")):
                 return
     raise AssertionError(f"never came to {phase}")
 
 
-@pytest.mark.parametrize("phase", ["customers", "members", "plan", "send"])
-def test_a_paused_sync_tells_nobody_and_goes_on_where_it_was(host: Host, phase: str) -> None:
-    begin(host, phase)
+@pytest.mark.parametrize(
+    ("phase", "alone"),
+    [*((phase, False) for phase in runs.PHASES), ("customers", True)],
+)
+def test_a_paused_sync_tells_nobody_and_goes_on_where_it_was(
+    host: Host, phase: str, alone: bool
+) -> None:
+    begin(host, phase, alone=alone)
     before = progress(host)
     do(host, acts.pause_sync)
-    told = len(host.sandbox.members(host.list_id))
+    by_then = told(host)
     host.add("late@example.com", wants_news=True)
     host.clock.turn(days=2)
     host.work()
-    assert len(host.sandbox.members(host.list_id)) == told < 1200
+    assert told(host) == by_then < 1200
     paused = progress(host)
     assert paused.paused
     assert (paused.phase, paused.percent, paused.sent) == (phase, before.percent, before.sent)
-    assert (paused.customers_done, paused.members_done) == (before.customers_done, 0)
+    assert (paused.customers_done, paused.members_done) == (
+        before.customers_done,
+        before.members_done,
+    )
 
     do(host, acts.resume_sync)
     assert progress(host).percent == before.percent
     host.work()
-    assert len(host.sandbox.members(host.list_id)) == 1201
+    assert told(host) == 1201
     with host.app.app_context():
         assert {run.state for run in host.rows("sync_run")} == {"done"}
 
@@ -98,7 +118,7 @@ def test_whoever_is_at_the_sync_when_it_is_paused_sends_nothing_more(host: Host)
     host.sandbox.rewrite_next(pause, path=f"POST /3.0/lists/{host.list_id}?")
     host.work()
     assert progress(host).paused
-    assert 500 <= len(host.sandbox.members(host.list_id)) < 1200
+    assert 500 <= told(host) < 1200
 
 
 def test_a_paused_sync_that_is_resumed_still_stops_if_it_would_change_too_much(host: Host) -> None:
@@ -123,7 +143,7 @@ def test_enabling_again_in_the_settings_resumes_it(host: Host) -> None:
     host.work()
     with host.app.app_context():
         assert [run.kind for run in host.rows("sync_run")] == ["initial"]
-    assert len(host.sandbox.members(host.list_id)) == 1200
+    assert told(host) == 1200
 
 
 def test_a_cancelled_pause_is_over_and_changes_go_out_again(host: Host) -> None:
@@ -138,10 +158,10 @@ def test_a_cancelled_pause_is_over_and_changes_go_out_again(host: Host) -> None:
 
 def test_a_sync_that_is_cancelled_while_it_sends_sends_no_more(host: Host) -> None:
     begin(host, "send")
-    told = len(host.sandbox.members(host.list_id))
+    by_then = told(host)
     do(host, acts.cancel_sync)
     host.work()
-    assert len(host.sandbox.members(host.list_id)) == told < 1200
+    assert told(host) == by_then < 1200
 
 
 def test_pausing_and_resuming_nothing_is_refused(connected: Host) -> None:
