@@ -104,10 +104,11 @@ def step(
     here = Round(services, lease, connection, client, Recent(client, services.now), audience)
     taking = _Taking(here, _archived_since(here, datetime.fromisoformat(since)))
     stopped: MailchimpError | None = None
+    gone = False
 
     def calls() -> Iterator[_Call]:
         more = True
-        while more and stopped is None:
+        while more and stopped is None and not gone:
             begin = time.monotonic()
             more = walk.step(services, lease, connection, run_id, taking)
             client.until = begin + services.config.TIMEOUT_S
@@ -123,7 +124,7 @@ def step(
             if isinstance(answer, OutcomeUnknown):
                 continue
             _remember(here, run_id, call, None)
-            gone = isinstance(answer, NotFound) and here.audience_gone()
+            gone = gone or (isinstance(answer, NotFound) and here.audience_gone())
             if not (gone or isinstance(answer, MemberRefused | RequestRefused)):
                 stopped = answer
     finally:

@@ -275,6 +275,20 @@ def test_who_was_archived_since_nobody_was_there_stays_archived(host: Host) -> N
     assert (host.box(1101), host.state(1101)) == (True, "archived")
 
 
+def test_a_list_that_goes_meanwhile_is_not_written_to_again_and_again(host: Host) -> None:
+    list_id = next(iter(host.sandbox.audiences))
+    other = host.sandbox.add_audience("Other")
+    add_many(host, 6000, wants_news=True)
+    host.sandbox.before_answer(
+        lambda: host.sandbox.delete_audience(list_id), path=f"POST /3.0/lists/{list_id}?"
+    )
+    host.connect()
+    assert len(writes(host)) <= host.services.config.CONNECTIONS + 1
+    host.settings(master_list=other)
+    host.work()
+    assert len(host.sandbox.members(other)) == 6000
+
+
 def test_a_sync_that_is_paused_or_cancelled_stops_there(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
