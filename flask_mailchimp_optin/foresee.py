@@ -29,13 +29,18 @@ def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) 
         lease.hold(tx, services)
         last, here = _range(tx, services, connection, cursor.get("after", 0))
         now, due = dict(counts), _behind(tx, services, here)
+        there = []
         for contact, double_optin in due:
             asks = connection.always_confirm or double_optin
             _count(services, contact, now, always_confirm=asks)
+            if memory.is_there(contact):
+                there.append(contact.id)
         now["to_send"] = run.to_send + len(due) + _newcomers(tx, services, run, here)
         if run.kind != "preview":
             for chunk in chunks([contact.id for contact, _ in due]):
                 _mark(tx, services, run.id, services.tables.contact.c.id.in_(chunk))
+            for chunk in chunks(there):
+                _has_been_read(tx, services, services.tables.contact.c.id.in_(chunk))
         if last is not None:
             runs.advance(tx, services, run, cursor | {"after": last}, **now)
             return True
@@ -141,6 +146,13 @@ def _mark(tx: Transaction, services: Services, run_id: int, which: Any) -> None:
     # A new version, so that the run can tell what is settled from what is not.
     table = services.tables.contact
     tx.execute(update(table).where(which).values(run_id=run_id, version=table.c.version + 1))
+
+
+def _has_been_read(tx: Transaction, services: Services, which: Any) -> None:
+    """No look is needed but this sync's own, unless somebody has asked for one: then it is due."""
+    table = services.tables.contact
+    unasked = table.c.due_at.is_(None)
+    tx.execute(update(table).where(which, unasked).values(look=False))
 
 
 def _release(tx: Transaction, services: Services, connection_id: int, run_id: int) -> None:

@@ -81,6 +81,14 @@ def is_told(contact: Contact) -> bool:
     return bool(agreed or seen or contact.open_verb or contact.late)
 
 
+def is_there(contact: Contact) -> bool:
+    """A yes of somebody with whom nothing was agreed, who was a member already when we looked."""
+    unsure = contact.late or contact.open_verb or contact.seen_at is None or contact.orphan
+    nothing = contact.agreed == Agreed.NOTHING and contact.profile is None
+    seen = contact.seen_status == Status.SUBSCRIBED
+    return bool(contact.wanted and seen and nothing and not unsure)
+
+
 #: Who somebody is, and what is sent of them, is nothing to the rule.
 _WHOSE = {"id", "connection_id", "audience_id", "address", "profile", "profile_tags"}
 _NAMES = tuple(name for name in CONTACT_COLUMNS if name not in _WHOSE)

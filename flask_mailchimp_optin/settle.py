@@ -210,11 +210,14 @@ def _is_newcomer(contact: Contact) -> bool:
 
 
 def _is_settled(contact: Contact) -> bool:
-    """A yes that both sides agree on, as we last saw, so that there can only be details to send."""
+    """A yes of a member, as we last saw, so that there are only details to send.
+
+    If that has changed meanwhile, the answer to the UPSERT shows it.
+    """
     agreed = contact.agreed == Agreed.YES and contact.seen_status == Status.SUBSCRIBED
-    unsure = contact.moved or contact.look or contact.late or contact.seen_at is None
-    refused = contact.refusal not in (None, "merge_fields")
-    return bool(contact.wanted and agreed and not unsure and not refused)
+    settled = contact.wanted and agreed and contact.seen_at is not None and not contact.moved
+    unsure = contact.look or contact.late or contact.refusal not in (None, "merge_fields")
+    return bool((settled or memory.is_there(contact)) and not unsure)
 
 
 def _changed(

@@ -97,6 +97,30 @@ def test_mailchimp_is_read_before_anything_is_sent(host: Host) -> None:
     assert methods.index("POST") > methods.index("GET")
 
 
+def test_members_whom_a_sync_has_read_are_not_read_again_and_who_left_since_is_found(
+    host: Host,
+) -> None:
+    list_id = next(iter(host.sandbox.audiences))
+    add_many(host, 60, wants_news=True, given_name="Grace")
+    host.sandbox.add_members(list_id, [f"c{n}@example.com" for n in range(60)])
+    host.clock.turn(minutes=10)
+
+    def leaves() -> None:
+        host.sandbox.drop_rings(1)
+        host.sandbox.unsubscribe(list_id, "c7@example.com")
+
+    host.sandbox.before_answer(leaves, path=f"POST /3.0/lists/{list_id}?")
+    host.connect()
+    reads = [r.query.get("status") for r in host.calls("GET", f"{list_id}/members")]
+    # Whether anybody is there; who; who was archived; and who since.
+    assert reads == [None, None, "archived", "archived"]
+    assert host.status("c7@example.com") == "unsubscribed"
+    assert [host.box(key) for key in (7, 8, 9)] == [True, False, True]
+    members = host.sandbox.members(list_id).values()
+    assert {member["merge_fields"]["FNAME"] for member in members} == {"Grace"}
+    assert host.rows("contact")[0].profile is not None
+
+
 def test_what_waited_for_enabling_is_part_of_the_first_sync(host: Host) -> None:
     list_id = next(iter(host.sandbox.audiences))
     host.sandbox.add_members(list_id, ["c1@example.com"], status="unsubscribed")
