@@ -126,19 +126,21 @@ sys.exit(code)"""
 
 
 def _sync(app: Flask) -> tuple[float, float]:
-    """The sync that is due, in a process of its own: seconds and peak MB."""
+    """The sync that is due, in processes of its own: seconds, and the largest one's peak in MB."""
     services = state.of(app).services
     environment = {**os.environ, "FLASK_APP": "benchmarks.host:create_app"}
     command = [sys.executable, "-c", _MEMORY_OF, "-m", "flask", "mailchimp", "sweep"]
-    begin = time.perf_counter()
-    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    seconds = time.perf_counter() - begin
-    runs = services.tables.sync_run
-    with services.begin() as tx:
-        last = tx.row(sa.select(runs).order_by(runs.c.id.desc()).limit(1))
-    if process.returncode or last is None or last.state != "done":
-        raise RuntimeError("the sync did not come to its end")
-    return seconds, int(process.stdout) / 1024
+    begin, peak = time.perf_counter(), 0
+    while True:  # a process gives others their turn after half a minute
+        process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+        peak = max(peak, int(process.stdout or 0))
+        runs = services.tables.sync_run
+        with services.begin() as tx:
+            last = tx.row(sa.select(runs).order_by(runs.c.id.desc()).limit(1))
+        if process.returncode or last is None or last.state not in ("running", "done"):
+            raise RuntimeError("the sync did not come to its end")
+        if last.state == "done":
+            return time.perf_counter() - begin, peak / 1024
 
 
 def _read_both(app: Flask, there: Sandbox) -> float:
