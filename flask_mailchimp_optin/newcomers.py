@@ -21,7 +21,7 @@ from sqlalchemy import Row, insert, or_, select
 
 from . import contacts, erasures, memory, runs, verdicts, walk
 from .client import BatchAnswer, Client, Write
-from .consent import Member, Status, Verb
+from .consent import EPSILON, Member, Status, Verb
 from .errors import (
     MailchimpError,
     MemberRefused,
@@ -38,9 +38,7 @@ from .round import Round
 from .services import Services, Transaction, chunks
 from .wants import House
 
-_ARCHIVED = "archived"  # Mailchimp lists them only if they are asked for
 _GOOD_FOR = timedelta(seconds=30)  # the look at who is archived
-_MARGIN = timedelta(seconds=120)
 
 
 def nobody_at(
@@ -64,7 +62,7 @@ def nobody_at(
         return None
     at = services.now().isoformat()
     try:
-        for status in (None, _ARCHIVED):
+        for status in (None, Status.ARCHIVED):  # who are listed only if they are asked for
             rows, total = client.members(audience.list_id, status=status)
             if rows or total:
                 return None
@@ -142,7 +140,7 @@ def _archived_since(here: Round, at: datetime) -> set[str]:
     """Who was archived since nobody was there: an UPSERT would bring them back."""
     if here.services.now() - at < _GOOD_FOR:
         return set()
-    reading = here.recent.read(here.audience.list_id, None, at - _MARGIN, (), None)
+    reading = here.recent.read(here.audience.list_id, None, at - EPSILON, (), None)
     return set(reading.members)
 
 
