@@ -289,8 +289,10 @@ class Client:
             f"lists/{list_id}?skip_merge_validation=true",
             {"members": [w.body() for w in writes], "update_existing": update},
         )
-        new = [m for m in map(_member, _rows(answer, "new_members")) if m is not None]
-        old = [m for m in map(_member, _rows(answer, "updated_members")) if m is not None]
+        new, old = (
+            [m for row in _rows(answer, kind) if (m := _member(row, details=False)) is not None]
+            for kind in ("new_members", "updated_members")
+        )
         members = {m.address: m for m in [*new, *old]}
         refused: dict[str, MemberRefused] = {}
         for row in _rows(answer, "errors"):
@@ -452,7 +454,9 @@ def _unreadable(row: Mapping[str, Any]) -> MemberRead:
     return MemberRead(address="", status=status, last_changed=None, timestamp_opt=None)
 
 
-def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead | None:
+def _member(
+    row: Mapping[str, Any], asked_for: str | None = None, *, details: bool = True
+) -> MemberRead | None:
     """A member from an answer; None where the row is not about a readable address."""
     address = canonical_or_none(row.get("email_address"))
     status = row.get("status")
@@ -468,7 +472,7 @@ def _member(row: Mapping[str, Any], asked_for: str | None = None) -> MemberRead 
         status=status,
         last_changed=parse_time(row.get("last_changed")),
         timestamp_opt=parse_time(row.get("timestamp_opt")),
-        merge_fields=_details(row),
+        merge_fields=_details(row) if details else None,
     )
 
 
@@ -495,6 +499,7 @@ def _time(text: str) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=256)
 def _written_time(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
 

@@ -94,7 +94,8 @@ def add_alike(
     """Insert contacts that are as this one, but for what each row says."""
     table = services.tables.contact
     alike = {name: getattr(contact, name) for name in _filled(table, [vars(contact)])}
-    tx.execute(insert(table), [alike | row for row in rows])
+    names = rows[0].keys() if rows else ()
+    tx.insert_alike(table, {n: v for n, v in alike.items() if n not in names}, rows)
 
 
 def _filled(table: Table, rows: list[dict[str, Any]]) -> list[str]:
@@ -286,8 +287,8 @@ def remove(tx: Transaction, services: Services, contact: Contact) -> None:
 
 def merge_fields(values: Mapping[str, Any], sent_before: str | None) -> dict[str, Any]:
     """The merge fields to send: blank ones only where a value was sent before, to clear it."""
-    before = set((sent_before or "").split(","))
-    return {tag: v for tag, v in values.items() if v not in ("", {}) or tag in before}
+    before = sent_before.split(",") if sent_before else ()
+    return {tag: v for tag, v in values.items() if v or v not in ("", {}) or tag in before}
 
 
 def sent_tags(values: Mapping[str, Any], snapshot: Snapshot, sent_before: str | None) -> str:
@@ -295,7 +296,7 @@ def sent_tags(values: Mapping[str, Any], snapshot: Snapshot, sent_before: str | 
 
     :param snapshot: whose other values could not be sent: what was there before still is.
     """
-    filled = {tag for tag, v in values.items() if v not in ("", {})}
+    filled = {tag for tag, v in values.items() if v or v not in ("", {})}
     if sent_before:
         filled |= (set(sent_before.split(",")) & snapshot.merge_fields.keys()) - values.keys()
     return ",".join(sorted(filled))

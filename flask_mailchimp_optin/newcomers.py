@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select
+from sqlalchemy import Row, or_, select
 
 from . import contacts, erasures, memory, runs, verdicts, walk
 from .client import BatchAnswer, Client, Write
@@ -188,12 +188,10 @@ class _Taking:
             records.append(
                 {
                     "customer_key": key,
-                    "connection_id": house.connection_id,
                     "audience_id": audience_id,
                     "own_list": snapshot.list_id is not None,
                     "address": snapshot.address,
                     "opt_in": snapshot.opt_in,
-                    "seen_at": now,
                 }
             )
             if yes and snapshot.address:
@@ -201,7 +199,8 @@ class _Taking:
                 tags = contacts.sent_tags(values, snapshot, None)
                 call.people[snapshot.address] = key, tags
                 call.writes.append(_write(snapshot, values, opted))
-        tx.execute(insert(services.tables.customer), records)
+        alike = {"connection_id": house.connection_id, "seen_at": now}
+        tx.insert_alike(services.tables.customer, alike, records)
         contacts.add_alike(tx, services, contact, told)
         return {str(record["customer_key"]) for record in records}
 
@@ -221,10 +220,12 @@ class _Taking:
         addresses = {str(snapshot.address) for snapshot in once.values()}
         known = set(erasures.among(tx, services, house, addresses))
         decided: set[str] = set()
-        for table in (services.tables.customer, services.tables.contact):
-            mine = table.c.connection_id == house.connection_id
+        for table, mine in (
+            (services.tables.customer, {"connection_id": house.connection_id}),
+            (services.tables.contact, {"audience_id": self._here.audience.id}),
+        ):
             for chunk in chunks(list(addresses)):
-                query = select(table.c.address).where(mine, table.c.address.in_(chunk))
+                query = select(table.c.address).filter_by(**mine).where(table.c.address.in_(chunk))
                 known |= {row.address for row in tx.rows(query)}
         ledger = services.tables.decision
         for chunk in chunks(list(once)):
