@@ -18,9 +18,9 @@ from typing import Any
 
 from sqlalchemy import Row, and_, literal, or_, select, update
 
-from . import hooks, reconcile, runs, settle, shards, signals, waiting
+from . import hooks, newcomers, reconcile, runs, settle, shards, signals, waiting
 from . import lease as leases
-from .client import LARGEST_BATCH, Client
+from .client import Client
 from .errors import (
     KeyRefused,
     LeaseLost,
@@ -39,8 +39,6 @@ from .vault import CannotDecrypt
 
 logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 
-#: Contacts that are due at once: where there are so many, they are shared out.
-SHARED_FROM = 2 * LARGEST_BATCH
 _WAIT_S = 0.05  # between two looks whether others are through
 _LONG = timedelta(seconds=60)  # what can't be shared out waits for no more than that
 
@@ -174,6 +172,9 @@ class _Holder:
             return True
         if lease.at_a_time > 1 and _is_much(services, connection):
             shards.share_out(services, lease)
+            # All are ours at first. Who is idle asks by then, and no round has to end for them.
+            self._shards = shards.turn(services, connection.id, lease.owner)
+            time.sleep(2 * _WAIT_S)
             return True
         if self._settle(lease, connection):
             return True
@@ -197,6 +198,8 @@ class _Holder:
                 time.sleep(_WAIT_S)  # until somebody gives one back
                 return True
             if self._settle(self._shards, connection, only_nos=only_nos) or only_nos:
+                return True
+            if _introduce(services, self._shards, connection, self._client, self._turn):
                 return True
         if self._shards is not None:
             shards.give_back(services, self._shards)
@@ -228,6 +231,14 @@ def _settle(
     return settle.settle(services, lease, connection, client, recent, condition, goes_on)
 
 
+def _introduce(
+    services: Services, mine: Shards, connection: Row[Any], client: Client, turn: _Turn
+) -> bool:
+    """A round with the newcomers whose parts of a first sync are ours; whether there were any."""
+    goes_on = _goes_on(services, connection, turn)
+    return bool(connection.enabled) and newcomers.step(services, mine, connection, client, goes_on)
+
+
 def _due(services: Services, connection: Row[Any], lease: Lease | Shards, *, only_nos: bool) -> Any:
     """The condition for the contacts that may be settled with this lease."""
     if only_nos:
@@ -241,12 +252,13 @@ def _due(services: Services, connection: Row[Any], lease: Lease | Shards, *, onl
 
 
 def _is_much(services: Services, connection: Row[Any]) -> bool:
-    """Whether so many contacts are due that others should help, and they can."""
+    """Whether so many contacts are due, or newcomers found, that others should help, and they can."""
     plain = settle.is_plain(services)
     with services.begin() as tx:
-        return waiting.is_due(
-            tx, services, connection, plain, at_least=SHARED_FROM
-        ) and not _needs_one(tx, services, connection)
+        due = waiting.is_due(tx, services, connection, plain, at_least=shards.SHARED_FROM)
+        return (due or newcomers.are_many(tx, services, connection)) and not _needs_one(
+            tx, services, connection
+        )
 
 
 def _goes_on(services: Services, connection: Row[Any], turn: _Turn) -> Callable[[], bool]:
@@ -274,7 +286,7 @@ def _needs_one(tx: Transaction, services: Services, connection: Row[Any]) -> boo
             .where(table.c.connection_id == connection.id, table.c.wanted.is_(wanted))
             .where(table.c.due_at <= since)
             .order_by(table.c.due_at)
-            .limit(SHARED_FROM)
+            .limit(shards.SHARED_FROM)
             .subquery()
         )
         others = or_(first.c.orphan.isnot(None), first.c.moved_from.isnot(None))
@@ -308,10 +320,11 @@ def _help(services: Services, connection_id: int, owner: str, turn: _Turn) -> bo
                 recent.forget()
             if mine.at_a_time > 1:
                 services.wake()  # there is room for another
-            settled = 0
+            done = False
             with _trouble(services, mine):
-                settled = _settle(services, mine, connection, client, recent, turn)
-            if not settled:
+                done = _settle(services, mine, connection, client, recent, turn) > 0
+                done = done or _introduce(services, mine, connection, client, turn)
+            if not done:
                 return False
         return True
     except (LeaseLost, CannotDecrypt):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Row, Table, and_, func, not_, or_, select, update
+from sqlalchemy import Row, Table, and_, case, func, not_, or_, select, update
 
 from . import contacts, memory, runs, signals
 from .client import MemberRead
@@ -27,16 +27,20 @@ def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) 
 
     def work(tx: Transaction) -> bool:
         lease.hold(tx, services)
-        last, here = _range(tx, services, connection, cursor.get("after", 0))
-        now, due = dict(counts), _behind(tx, services, here)
+        last, newcomers, others = _look_through(tx, services, connection, cursor.get("after", 0))
+        here = _between(services, connection, cursor.get("after", 0), last)
+        now = dict(counts)
+        due = _behind(tx, services, here) if others else []
         there = []
         for contact, double_optin in due:
             asks = connection.always_confirm or double_optin
             _count(services, contact, now, always_confirm=asks)
             if memory.is_there(contact):
                 there.append(contact.id)
-        now["to_send"] = run.to_send + len(due) + _newcomers(tx, services, run, here)
+        now["to_send"] = run.to_send + len(due) + newcomers
         if run.kind != "preview":
+            if newcomers:
+                _mark(tx, services, run.id, and_(here, _is_behind_newcomer(services)))
             for chunk in chunks([contact.id for contact, _ in due]):
                 _mark(tx, services, run.id, services.tables.contact.c.id.in_(chunk))
             for chunk in chunks(there):
@@ -64,15 +68,35 @@ def plan(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]) 
     return stopped
 
 
-def _range(
+def _look_through(
     tx: Transaction, services: Services, connection: Row[Any], after: int
-) -> tuple[int | None, Any]:
-    """The last id of the next contacts, None if they are the last, and the condition for them."""
+) -> tuple[int | None, int, int]:
+    """The last id of the next contacts, None if they are the last; and about how many of them there is
+    something to do: newcomers, and others. Mostly it is nobody.
+    """
+    table = services.tables.contact
+    newcomer, other = _is_behind_newcomer(services), _is_other(services)
+    some = (
+        select(table.c.id, _one_if(newcomer).label("newcomer"), _one_if(other).label("other"))
+        .where(_between(services, connection, after, None))
+        .order_by(table.c.id)
+        .limit(_RANGE)
+        .subquery()
+    )
+    sums = func.count(), func.max(some.c.id), func.sum(some.c.newcomer), func.sum(some.c.other)
+    (found,) = tx.rows(select(*sums).select_from(some))
+    number, last, newcomers, others = tuple(found)
+    return last if number == _RANGE else None, int(newcomers or 0), int(others or 0)
+
+
+def _one_if(condition: Any) -> Any:
+    return case((condition, 1), else_=0)
+
+
+def _between(services: Services, connection: Row[Any], after: int, last: int | None) -> Any:
     table = services.tables.contact
     here = and_(table.c.connection_id == connection.id, table.c.id > after)
-    query = select(table.c.id).where(here).order_by(table.c.id).limit(1).offset(_RANGE - 1)
-    last = tx.value(query)
-    return last, here if last is None else and_(here, table.c.id <= last)
+    return here if last is None else and_(here, table.c.id <= last)
 
 
 def _is_behind(table: Table) -> Any:
@@ -91,24 +115,25 @@ def _is_newcomer(table: Table) -> Any:
     )
 
 
-def _newcomers(tx: Transaction, services: Services, run: Row[Any], here: Any) -> int:
-    """Mark them, unless it is a preview; how many."""
+def _is_behind_newcomer(services: Services) -> Any:
     table = services.tables.contact
-    who = and_(here, _is_newcomer(table), _is_behind(table))
-    number = int(tx.value(select(func.count()).where(who)) or 0)
-    if number and run.kind != "preview":
-        _mark(tx, services, run.id, who)
-    return number
+    return and_(_is_newcomer(table), _is_behind(table))
+
+
+def _is_other(services: Services) -> Any:
+    """Whom Mailchimp knows, and about whom there is something to do."""
+    table = services.tables.contact
+    gone = and_(table.c.orphan.isnot(None), table.c.seen_status != Status.ABSENT.value)
+    return and_(not_(_is_newcomer(table)), or_(_is_behind(table), gone))
 
 
 def _behind(tx: Transaction, services: Services, here: Any) -> list[tuple[Contact, bool]]:
-    """The others about whom there is something to do, and whether their list asks for itself."""
+    """The others, and whether their list asks for itself."""
     table, audiences = services.tables.contact, services.tables.audience
-    gone = and_(table.c.orphan.isnot(None), table.c.seen_status != Status.ABSENT.value)
     rows = tx.rows(
         select(table, audiences.c.double_optin.label("double_optin"))
         .join(audiences, audiences.c.id == table.c.audience_id)
-        .where(here, not_(_is_newcomer(table)), or_(_is_behind(table), gone))
+        .where(here, _is_other(services))
     )
     return [(contacts.read(row), bool(row.double_optin)) for row in rows]
 

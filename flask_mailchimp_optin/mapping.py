@@ -399,18 +399,42 @@ class BoundMapping:
             found |= {self.key_from(row) for row in session.execute(query.where(theirs)).all()}
         return found
 
-    def page(self, session: Session, tenant: str, after: str | None, limit: int) -> list[Snapshot]:
+    def page(
+        self, session: Session, tenant: str, after: str | None, limit: int, until: str | None = None
+    ) -> list[Snapshot]:
         """The next customers of a tenant in the order of their key, for a walk over all of them.
 
         Others' may be among them, where only Python can tell whose they are.
+
+        :param until: the last key that may be among them; None for any.
         """
+        return self._read(session, self._between(tenant, after, until), limit)
+
+    def bounds(self, session: Session, tenant: str, each: int) -> list[str]:
+        """The keys after every so many customers to walk over, see :meth:`page`."""
+        columns, found = self.mapper.primary_key, list[str]()
+        query = select(*(getattr(self.model, name) for name in self._key_names()))
+        query = query.order_by(*columns).offset(each - 1).limit(1)
+        while True:
+            after = found[-1] if found else None
+            row = session.execute(query.where(self._between(tenant, after, None))).first()
+            if row is None:
+                return found
+            found.append(self.key_from(row))
+
+    def _between(self, tenant: str, after: str | None, until: str | None) -> Any:
+        """The SQL condition for a tenant's customers with a key after one, up to another."""
         columns = self.mapper.primary_key
-        where: Any = self._of_tenant(tenant)
-        if after is not None:
-            values = self.identity(after)
-            later = columns[0] > values[0] if len(columns) == 1 else tuple_(*columns) > values
-            where = and_(where, later)
-        return self._read(session, where, limit)
+        key: Any = columns[0] if len(columns) == 1 else tuple_(*columns)
+
+        def value(text: str) -> Any:
+            values = self.identity(text)
+            return values[0] if len(columns) == 1 else values
+
+        where = [self._of_tenant(tenant)]
+        where += [key > value(after)] if after is not None else []
+        where += [key <= value(until)] if until is not None else []
+        return and_(*where)
 
     def count(self, session: Session, tenant: str) -> int:
         """How many customers there are to walk over, see :meth:`page`."""

@@ -2,42 +2,36 @@
 
 A sync counts before it sends, and a person is asked if it would take too much away. Where nobody is,
 nothing can be taken away, and there is nothing to be read: who is new and says yes is told as soon as
-they are found, 500 in a call and several calls at a time. Only what is plain goes this way; whoever
-shares an address, has decided before, or gets any answer but the usual one is left to the sync's other
-phases.
+they are found. Workers share the customers out in parts, by ranges of their keys; how far each part is,
+is kept in the run's cursor. Who is not plain is left to the sync's other phases: see ``introduce``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, or_, select
+from sqlalchemy.exc import IntegrityError
 
-from . import contacts, erasures, memory, runs, verdicts, walk
-from .client import BatchAnswer, Client, Write
-from .consent import EPSILON, Member, Status, Verb
-from .errors import (
-    MailchimpError,
-    MemberRefused,
-    NotFound,
-    OutcomeUnknown,
-    RequestRefused,
-)
-from .fitting import fit_all
+from . import contacts, introduce, runs, shards, walk
+from .client import LARGEST_BATCH, BatchAnswer, Client
+from .consent import EPSILON, Status
+from .errors import MailchimpError, MemberRefused, NotFound, OutcomeUnknown, RequestRefused
+from .introduce import Call, Introductions
 from .lease import Lease
 from .mapping import Snapshot
-from .memory import Contact
 from .recent import Recent
 from .round import Round
-from .services import Services, Transaction, chunks
-from .wants import House
+from .services import Services, Transaction
+from .shards import Shards
 
+_TRIES = 5
 _GOOD_FOR = timedelta(seconds=30)  # the look at who is archived
 
 
@@ -49,8 +43,8 @@ def nobody_at(
     Looked at when it begins, and then kept in the run's cursor.
     """
     if run.cursor is not None or run.kind != "initial":
-        since: str | None = json.loads(run.cursor or "{}").get("nobody_at")
-        return since
+        since: str | None = _cursor(run).get("nobody_at")
+        return since if "parts" in _cursor(run) else None
     contact = services.tables.contact
     with services.begin() as tx:
         here = contact.c.connection_id == connection.id
@@ -61,79 +55,199 @@ def nobody_at(
     if known or audience is None:
         return None
     at = services.now().isoformat()
+    list_id = audience.list_id
     try:
-        for status in (None, Status.ARCHIVED):  # who are listed only if they are asked for
-            rows, total = client.members(audience.list_id, status=status)
-            if rows or total:
+        # The archived are listed only if they are asked for.
+        with ThreadPoolExecutor(min(2, lease.at_a_time)) as pool:
+            looks = pool.map(lambda s: client.members(list_id, status=s), (None, Status.ARCHIVED))
+            if any(rows or total for rows, total in looks):
                 return None
     except NotFound:
         return None  # the list is: the sync's second phase finds out
 
     def work(tx: Transaction) -> None:
         lease.hold(tx, services)
-        runs.advance(tx, services, run, {"nobody_at": at})
+        cursor = walk.begin(tx, services, connection, run)
+        parts = _parts(tx, services, connection)
+        runs.advance(tx, services, run, {"nobody_at": at, "parts": parts} | cursor)
 
     services.transact(work)
     return at
 
 
+def _parts(tx: Transaction, services: Services, connection: Row[Any]) -> list[list[str | None]]:
+    """The customers in parts of about one size, each with the key before its first and its last one.
+
+    The last one takes whoever comes to be meanwhile.
+    """
+    mapping, tenant, number = services.mapping, connection.tenant, services.config.CONNECTIONS
+    customers = mapping.count(tx.session, tenant)
+    bounds: list[str] = []
+    if customers >= shards.SHARED_FROM:
+        each = LARGEST_BATCH * math.ceil(customers / number / LARGEST_BATCH)  # whole calls
+        bounds = mapping.bounds(tx.session, tenant, each)[: number - 1]
+    return [[after, until] for after, until in zip([None, *bounds], [*bounds, None], strict=True)]
+
+
+def are_many(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
+    """Whether so many are still to be told that others should help."""
+    run = runs.current(tx, services, connection.id)
+    left = 0 if run is None else run.customers - run.customers_done
+    return left >= shards.SHARED_FROM and sum(map(bool, _cursor(run).get("parts", ()))) > 1
+
+
 def step(
     services: Services,
-    lease: Lease,
+    lease: Lease | Shards,
     connection: Row[Any],
-    run_id: int,
     client: Client,
-    since: str,
     goes_on: Callable[[], bool],
-) -> None:
-    """The next customers, some hundred for each call, as long as there is time.
+) -> bool:
+    """Tell the next customers, some hundred in each call, as long as there is time; whether any were.
 
     Who was written down and got no usable answer is looked at in the last phase, as after a crash.
 
-    :param since: when nobody was there, from :func:`nobody_at`.
+    :param lease: of the whole connection, or of some shards: then those are told whose part it is.
     :raises MailchimpError: about the connection as a whole.
     """
     with services.begin() as tx:
+        run = runs.current(tx, services, connection.id)
         audience = _audience(tx, services, connection)
-    if audience is None or audience.gone_at or audience.double_optin:  # by now
-        while walk.step(services, lease, connection, run_id) and goes_on():
-            pass
-        return
-    here = Round(services, lease, connection, client, Recent(client, services.now), audience)
-    taking = _Taking(here, _archived_since(here, datetime.fromisoformat(since)))
-    stopped: MailchimpError | None = None
-    gone = False
+    parts = _cursor(run).get("parts")
+    if run is None or audience is None or parts is None:
+        return False
+    # From the end: who asks for shards gets the first ones, which nobody has begun with.
+    mine = [number for number in reversed(range(len(parts))) if _is_mine(lease, number)]
+    left = {number: parts[number] for number in mine if parts[number]}
+    if left:
+        here = Round(services, lease, connection, client, Recent(client, services.now), audience)
+        since = datetime.fromisoformat(_cursor(run)["nobody_at"])
+        _tell(here, _calls(here, run.id, left, since, goes_on), run.id)
+    elif isinstance(lease, Lease):
+        _end(services, lease, connection, run.id)
+    return bool(left)
 
-    def calls() -> Iterator[_Call]:
-        more = True
-        while more and stopped is None and not gone:
-            begin = time.monotonic()
-            more = walk.step(services, lease, connection, run_id, taking)
-            client.until = begin + services.config.TIMEOUT_S
-            if taking.call is not None and taking.call.writes:
-                yield taking.call
-            more = more and goes_on()
 
-    try:
-        for call, answer in here.at_once(lambda call: _post(here, call), calls()):
-            if isinstance(answer, BatchAnswer):
-                _remember(here, run_id, call, answer)
-                continue
-            if isinstance(answer, OutcomeUnknown):
-                continue
-            _remember(here, run_id, call, None)
-            gone = gone or (isinstance(answer, NotFound) and here.audience_gone())
-            if not (gone or isinstance(answer, MemberRefused | RequestRefused)):
-                stopped = answer
-    finally:
-        client.until = None
-    if stopped is not None:
-        raise stopped
+def _is_mine(lease: Lease | Shards, number: int) -> bool:
+    return isinstance(lease, Lease) or number % lease.of in lease.fences
 
 
 def _audience(tx: Transaction, services: Services, connection: Row[Any]) -> Row[Any] | None:
     table = services.tables.audience
     return tx.row(select(table).where(table.c.id == connection.master_audience_id))
+
+
+def _cursor(run: Row[Any] | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run.cursor if run is not None else None) or "{}")
+    return found
+
+
+def _calls(
+    here: Round,
+    run_id: int,
+    left: dict[int, list[str | None]],
+    since: datetime,
+    goes_on: Callable[[], bool],
+) -> Iterator[Call]:
+    """The calls of these parts, each written down as it comes; until the time is up."""
+    introductions = None
+    if not (here.audience.gone_at or here.audience.double_optin):  # else: by now
+        introductions = Introductions(here, _archived_since(here, since))
+    for number, (after, until) in left.items():
+        while True:
+            begin = time.monotonic()
+            page = _write_down(here, run_id, number, (after, until), introductions)
+            if page is None:
+                return
+            here.client.until = begin + here.services.config.TIMEOUT_S
+            if introductions is not None and introductions.call.writes:
+                yield introductions.call
+            if not goes_on():
+                return
+            if len(page) < LARGEST_BATCH:
+                break
+            after = page[-1].key
+
+
+def _write_down(
+    here: Round,
+    run_id: int,
+    number: int,
+    between: tuple[str | None, str | None],
+    introductions: Introductions | None,
+) -> list[Snapshot] | None:
+    """The next customers of a part, written down; None if the sync is not at it any more."""
+    for _ in range(_TRIES):
+        # Others wait for whoever writes: what can be done before is.
+        with here.services.begin() as tx:
+            page, found = _next(tx, here, *between, introductions)
+        try:
+            if _written(here, run_id, number, page, found, introductions):
+                return page
+            return None
+        except IntegrityError as error:
+            again = error  # somebody else has written one of them down meanwhile: they are seen now
+    raise again
+
+
+def _next(
+    tx: Transaction,
+    here: Round,
+    after: str | None,
+    until: str | None,
+    introductions: Introductions | None,
+) -> tuple[list[Snapshot], walk.Found]:
+    mapping, tenant = here.services.mapping, here.connection.tenant
+    page = mapping.page(tx.session, tenant, after, LARGEST_BATCH, until)
+    found = walk.find(tx, here.services, here.connection, page)
+    if introductions is not None:
+        introductions.make_ready(tx, found)
+    return page, found
+
+
+def _written(
+    here: Round,
+    run_id: int,
+    number: int,
+    page: list[Snapshot],
+    found: walk.Found,
+    introductions: Introductions | None,
+) -> bool:
+    """Write down whom a page holds, and how far its part is; whether the sync is still at it."""
+    services = here.services
+
+    def work(tx: Transaction) -> bool:
+        here.lease.hold(tx, services)
+        run = runs.current(tx, services, here.connection.id)
+        if run is None or run.id != run_id:
+            return False  # paused or cancelled meanwhile
+        taken = introductions.take(tx) if introductions is not None else set[str]()
+        others = services.mapping.snapshots(tx.session, sorted(found.others - taken))
+        walk.look(tx, services, run, found, others)
+        locked = runs.lock(tx, services, run.id)  # others are at other parts
+        cursor = _cursor(locked)
+        cursor["parts"][number][0] = page[-1].key if page else None
+        if len(page) < LARGEST_BATCH:
+            cursor["parts"][number] = None
+        walk.count(cursor, found.ids)
+        done = locked.customers_done + len(page)
+        runs.advance(tx, services, run, cursor, customers_done=done)
+        return True
+
+    return services.transact(work)
+
+
+def _end(services: Services, lease: Lease, connection: Row[Any], run_id: int) -> None:
+    """All parts are done."""
+
+    def work(tx: Transaction) -> None:
+        lease.hold(tx, services)
+        run = runs.current(tx, services, connection.id)
+        if run is not None and run.id == run_id:
+            runs.change(tx, services, run_id, customers=run.customers_done)
+            walk.end(tx, services, connection, run, _cursor(run))
+
+    services.transact(work)
 
 
 def _archived_since(here: Round, at: datetime) -> set[str]:
@@ -144,160 +258,27 @@ def _archived_since(here: Round, at: datetime) -> set[str]:
     return set(reading.members)
 
 
-@dataclass
-class _Call:
-    """What one call tells, and of whom.
+def _tell(here: Round, calls: Iterator[Call], run_id: int) -> None:
+    """Make the calls, several at a time, and write down what was answered."""
+    stopped: MailchimpError | None = None
+    gone = False
 
-    :ivar contact: what was written down of each, but for address and profile.
-    :ivar people: by address: the customer's key, and the merge tags that get a value.
-    """
+    def as_long_as_it_can() -> Iterator[Call]:
+        while not (stopped or gone) and (call := next(calls, None)) is not None:
+            yield call
 
-    contact: Contact
-    writes: list[Write] = field(default_factory=list)
-    people: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-
-class _Taking:
-    """Takes what is plain out of a page of customers, and writes it down as about to be told.
-
-    :ivar call: what is to be sent of the last page; None for nothing.
-    """
-
-    def __init__(self, here: Round, archived: set[str]) -> None:
-        self._here, self._archived = here, archived
-        self.call: _Call | None = None
-
-    def begin(self) -> None:
-        """A transaction begins, perhaps again."""
-        self.call = None
-
-    def take(self, tx: Transaction, house: House, new: Mapping[str, Snapshot]) -> set[str]:
-        here, services, now = self._here, self._here.services, self._here.services.now()
-        contact = contacts.blank(services, house.connection_id, (here.audience.id, ""))
-        contact.wanted, contact.version, contact.decided_version = True, 1, 1
-        opted = now.replace(microsecond=0)
-        memory.intend(contact, Verb.UPSERT, now, opted)
-        self.call = call = _Call(contact)
-        records, told = [], []
-        for key, snapshot in self._plain(tx, house, new).items():
-            audience_id, problem = house.audience(snapshot)
-            values, left_out = fit_all(snapshot.merge_fields, here.fields)
-            yes = snapshot.opt_in is True
-            if problem or (yes and (left_out or audience_id != here.audience.id)):
-                continue
-            records.append(
-                {
-                    "customer_key": key,
-                    "audience_id": audience_id,
-                    "own_list": snapshot.list_id is not None,
-                    "address": snapshot.address,
-                    "opt_in": snapshot.opt_in,
-                }
-            )
-            if yes and snapshot.address:
-                told.append({"address": snapshot.address, "profile": snapshot.profile})
-                tags = contacts.sent_tags(values, snapshot, None)
-                call.people[snapshot.address] = key, tags
-                call.writes.append(_write(snapshot, values, opted))
-        alike = {"connection_id": house.connection_id, "seen_at": now}
-        tx.insert_alike(services.tables.customer, alike, records)
-        contacts.add_alike(tx, services, contact, told)
-        return {str(record["customer_key"]) for record in records}
-
-    def _plain(
-        self, tx: Transaction, house: House, new: Mapping[str, Snapshot]
-    ) -> dict[str, Snapshot]:
-        """Those who share their address with nobody, and of whom nothing was ever known."""
-        services = self._here.services
-        shared = Counter(snapshot.address for snapshot in new.values())
-        once = {
-            key: snapshot
-            for key, snapshot in new.items()
-            if not snapshot.problem
-            and shared[snapshot.address] == 1
-            and snapshot.address not in self._archived
-        }
-        addresses = {str(snapshot.address) for snapshot in once.values()}
-        known = set(erasures.among(tx, services, house, addresses))
-        decided: set[str] = set()
-        for table, mine in (
-            (services.tables.customer, {"connection_id": house.connection_id}),
-            (services.tables.contact, {"audience_id": self._here.audience.id}),
-        ):
-            for chunk in chunks(list(addresses)):
-                query = select(table.c.address).filter_by(**mine).where(table.c.address.in_(chunk))
-                known |= {row.address for row in tx.rows(query)}
-        ledger = services.tables.decision
-        for chunk in chunks(list(once)):
-            query = select(ledger.c.customer_key).where(ledger.c.customer_key.in_(chunk))
-            decided |= {row.customer_key for row in tx.rows(query)}
-        return {
-            key: snapshot
-            for key, snapshot in once.items()
-            if snapshot.address not in known and key not in decided
-        }
-
-
-def _write(snapshot: Snapshot, values: Mapping[str, Any], opted: datetime) -> Write:
-    return Write(
-        address=str(snapshot.address),
-        status_if_new=Status.SUBSCRIBED,
-        merge_fields=contacts.merge_fields(values, None),
-        tags=snapshot.tags,
-        interests=snapshot.interests,
-        permissions=snapshot.permissions,
-        language=snapshot.language,
-        timestamp_opt=opted,
-    )
-
-
-def _post(here: Round, call: _Call) -> BatchAnswer | MailchimpError:
-    """One call; its error as a value, for it is made in a thread."""
     try:
-        return here.client.write(here.audience.list_id, call.writes, update=False)
-    except MailchimpError as error:
-        return error
-
-
-def _unsend(here: Round, tx: Transaction, call: _Call, addresses: list[str]) -> None:
-    """These were refused: nothing of them was sent, and they are due."""
-    contact = Contact(**vars(call.contact))
-    memory.unsend(contact, here.services.now())
-    contacts.save_alike(tx, here.services, call.contact, contact, addresses, unsent=True)
-
-
-def _remember(here: Round, run_id: int, call: _Call, answer: BatchAnswer | None) -> None:
-    """Ask the rule what follows of each answer, once for all that are alike; write it down.
-
-    :param answer: None if the whole call was refused.
-    """
-    told = answer or BatchAnswer(members={}, refused={})
-    alike: dict[tuple[Member, str], list[str]] = {}
-    for address, (_, tags) in call.people.items():
-        if address in told.created:
-            member = memory.member_of(told.members[address])
-            alike.setdefault((member, tags), []).append(address)
-    settled = []
-    refused = [a for a in call.people if answer is None or a in told.refused]
-    for (member, tags), addresses in alike.items():
-        contact = Contact(**vars(call.contact))
-        contact.profile_tags = tags
-        here.news, here.verbs = [], []
-        verdicts.take(here, contact, member, {}, answered=True, made_by_us=True)
-        if contact.acked_version == contact.version and not here.verbs:
-            settled.append((contact, addresses, here.news))
-
-    def work(tx: Transaction) -> None:
-        here.lease.hold(tx, here.services)
-        for contact, addresses, _ in settled:
-            contacts.save_alike(tx, here.services, call.contact, contact, addresses)
-        _unsend(here, tx, call, refused)
-        runs.count_sent(tx, here.services, run_id, sum(len(a) for _, a, _ in settled))
-
-    here.services.transact(work)
-    for _, addresses, news in settled:
-        for signal, _, why in (n for n in news if n[0] is not None):
-            for address in addresses:
-                key, _ = call.people[address]
-                tenant = here.connection.tenant
-                here.services.tell(signal, tenant=tenant, customer_key=key, reason=why)
+        for call, answer in here.at_once(lambda c: introduce.post(here, c), as_long_as_it_can()):
+            if isinstance(answer, BatchAnswer):
+                introduce.remember(here, run_id, call, answer)
+                continue
+            if isinstance(answer, OutcomeUnknown):
+                continue
+            introduce.remember(here, run_id, call, None)
+            gone = gone or (isinstance(answer, NotFound) and here.audience_gone())
+            if not (gone or isinstance(answer, MemberRefused | RequestRefused)):
+                stopped = answer
+    finally:
+        here.client.until = None
+    if stopped is not None:
+        raise stopped

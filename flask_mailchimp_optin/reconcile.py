@@ -107,9 +107,9 @@ def step(
             return reading.read(services, lease, connection, run, client, goes_on)
         return _leave(services, lease, connection, run)
     if run.phase == "customers":
-        since = newcomers.nobody_at(services, lease, connection, run, client)
-        if since is not None:
-            newcomers.step(services, lease, connection, run.id, client, since, goes_on)
+        if newcomers.nobody_at(services, lease, connection, run, client):
+            if run.cursor is not None:  # else others may want to help from the first on
+                newcomers.step(services, lease, connection, client, goes_on)
             return True
         while walk.step(services, lease, connection, run.id) and goes_on():
             pass
@@ -117,7 +117,7 @@ def step(
     if run.phase == "members":
         return reading.read(services, lease, connection, run, client, goes_on)
     if run.phase == "plan":
-        return foresee.plan(services, lease, connection, run)
+        return _plan(services, lease, connection, run, goes_on)
     return _finish_if_sent(services, lease, connection, run)
 
 
@@ -136,6 +136,27 @@ def _leave(services: Services, lease: Lease, connection: Row[Any], run: Row[Any]
         return True
 
     return services.transact(work)
+
+
+# 3. Counted, some thousand at a time
+
+
+def _plan(
+    services: Services,
+    lease: Lease,
+    connection: Row[Any],
+    run: Row[Any],
+    goes_on: Callable[[], bool],
+) -> bool:
+    now: Row[Any] | None = run
+    while now is not None and (now.id, now.phase) == (run.id, "plan"):
+        if not foresee.plan(services, lease, connection, now):
+            return False
+        if not goes_on():
+            break
+        with services.begin() as tx:
+            now = runs.current(tx, services, connection.id)
+    return True
 
 
 # 4. Sent

@@ -143,6 +143,13 @@ def current(tx: Transaction, services: Services, connection_id: int) -> Row[Any]
     )
 
 
+def lock(tx: Transaction, services: Services, run_id: int) -> Row[Any]:
+    """A run as it is now; nobody else writes to it until the end."""
+    table = services.tables.sync_run
+    query = select(table).where(table.c.id == run_id).with_for_update()
+    return tx.connection.execute(query).one()
+
+
 def change(tx: Transaction, services: Services, run_id: int, **values: Any) -> None:
     """Write a run's new cursor, counts or state."""
     table = services.tables.sync_run

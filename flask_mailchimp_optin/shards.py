@@ -17,10 +17,14 @@ from typing import Any
 
 from sqlalchemy import Row, and_, insert, or_, select, tuple_, update
 
+from .client import LARGEST_BATCH
 from .errors import LeaseLost
 from .lease import Lease
 from .models import utc
 from .services import Services, Transaction, database_now
+
+#: Contacts that are due at once, or customers to tell: where there are so many, they are shared out.
+SHARED_FROM = 2 * LARGEST_BATCH
 
 
 @dataclass(frozen=True, kw_only=True)

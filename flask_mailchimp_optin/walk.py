@@ -7,13 +7,13 @@ listeners; whether anybody is, the number and the sum of our records' ids tell.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Row, and_, func, or_, select
 
 from . import outbox, runs
-from .client import LARGEST_BATCH
 from .customers import Seen, as_they_were, observe
 from .lease import Lease
 from .mapping import Snapshot
@@ -24,32 +24,27 @@ from .wants import ALL, NOTHING, House, house_of
 _CHUNK = 1000  # customers in one transaction
 
 
-class Newcomers(Protocol):
-    """Takes care of customers whom we have no record of."""
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Some customers, as a walk came by them.
 
-    def begin(self) -> None:
-        """A transaction begins, perhaps again."""
-
-    def take(self, tx: Transaction, house: House, new: Mapping[str, Snapshot]) -> set[str]:
-        """The keys of those whom it took care of."""
-
-
-def step(
-    services: Services,
-    lease: Lease,
-    connection: Row[Any],
-    run_id: int,
-    newcomers: Newcomers | None = None,
-) -> bool:
-    """Look at the next customers, then for those who are missing; whether there are more.
-
-    :param newcomers: they are told at once: so many customers as one call takes.
+    :ivar customers: the connection's own, by their key and in its order.
+    :ivar new: the keys of those whom we have no record of.
+    :ivar others: the keys of all of whom there is something new.
+    :ivar ids: the ids of our records of them.
     """
-    limit = _CHUNK if newcomers is None else LARGEST_BATCH
+
+    house: House
+    customers: Mapping[str, Snapshot]
+    new: Set[str]
+    others: Set[str]
+    ids: list[int]
+
+
+def step(services: Services, lease: Lease, connection: Row[Any], run_id: int) -> bool:
+    """Look at the next customers, then for those who are missing; whether there are more."""
 
     def work(tx: Transaction) -> bool:
-        if newcomers is not None:
-            newcomers.begin()
         lease.hold(tx, services)
         run = runs.current(tx, services, connection.id)
         if run is None or run.id != run_id:
@@ -58,60 +53,82 @@ def step(
         if "missing" in cursor:
             return _miss(tx, services, connection, run, *cursor["missing"])
         if "after" not in cursor:
-            cursor |= {"after": None, "last": _last_record(tx, services), "known": [0, 0]}
-            count = services.mapping.count(tx.session, connection.tenant)
-            runs.change(tx, services, run.id, customers=count, phase_at=services.now())
-        page = services.mapping.page(tx.session, connection.tenant, cursor["after"], limit)
-        known = _observe(tx, services, connection, run, page, newcomers)
-        cursor["known"] = _sums(cursor["known"], [id_ for id_ in known if id_ <= cursor["last"]])
+            cursor |= {"after": None} | begin(tx, services, connection, run)
+        page = services.mapping.page(tx.session, connection.tenant, cursor["after"], _CHUNK)
+        found = find(tx, services, connection, page)
+        look(tx, services, run, found, found.customers)
+        count(cursor, found.ids)
         done = run.customers_done + len(page)
-        if len(page) == limit:
+        if len(page) == _CHUNK:
             cursor["after"] = page[-1].key
             runs.advance(tx, services, run, cursor, customers_done=done)
             return True
         runs.change(tx, services, run.id, customers=done, customers_done=done)
-        if _is_complete(tx, services, connection, cursor["last"], cursor["known"]):
-            runs.next_phase(tx, services, run)
-            if "nobody_at" in cursor:
-                runs.advance(tx, services, run, {"nobody_at": cursor["nobody_at"]})
-            return False
-        runs.advance(tx, services, run, {"missing": [None, 0]})
-        return True
+        return end(tx, services, connection, run, cursor)
 
     return services.transact(work)
 
 
-def _observe(
+def begin(
+    tx: Transaction, services: Services, connection: Row[Any], run: Row[Any]
+) -> dict[str, Any]:
+    """What a walk over all customers keeps in its cursor, to know in the end whether any are missing."""
+    customers = services.mapping.count(tx.session, connection.tenant)
+    runs.change(tx, services, run.id, customers=customers, phase_at=services.now())
+    last = tx.value(select(func.max(services.tables.customer.c.id)))
+    return {"last": int(last or 0), "known": [0, 0]}
+
+
+def count(cursor: dict[str, Any], ids: list[int]) -> None:
+    """These records of ours have been come by: their number and the sum of their ids."""
+    known = [id_ for id_ in ids if id_ <= cursor["last"]]
+    cursor["known"] = [cursor["known"][0] + len(known), cursor["known"][1] + sum(known)]
+
+
+def find(tx: Transaction, services: Services, connection: Row[Any], page: list[Snapshot]) -> Found:
+    """These customers, and what we know of them."""
+    mine = {s.key: s for s in page if s.tenant == connection.tenant}
+    house = house_of(tx, services, connection)
+    same, known, ids = as_they_were(tx, services, house, mine)
+    others = mine.keys() - same
+    return Found(house=house, customers=mine, new=others - known, others=others, ids=ids)
+
+
+def look(
+    tx: Transaction,
+    services: Services,
+    run: Row[Any],
+    found: Found,
+    customers: Mapping[str, Snapshot],
+) -> None:
+    """Look at those of these customers of whom something new was found.
+
+    :param customers: as their rows say in this transaction.
+    """
+    # Of who changed just now their own outbox row will speak.
+    others = found.others & customers.keys()
+    others -= outbox.changed(tx, services, others)
+    seen = {key: Seen(at=utc(run.started_at)) for key in customers if key in others}
+    # What a sync finds is counted before it is sent; a bulk write's walk sends at once.
+    release = ALL if run.kind == "walk" else NOTHING
+    observe(tx, services, found.house, seen, customers=customers, release=release)
+
+
+def end(
     tx: Transaction,
     services: Services,
     connection: Row[Any],
     run: Row[Any],
-    page: list[Snapshot],
-    newcomers: Newcomers | None,
-) -> list[int]:
-    """Look at these customers; the ids of the records that there were of them."""
-    mine = {s.key: s for s in page if s.tenant == connection.tenant}
-    house = house_of(tx, services, connection)
-    same, known, ids = as_they_were(tx, services, house, mine)
-    # Of who changed just now their own outbox row will speak.
-    others = mine.keys() - same
-    others -= outbox.changed(tx, services, others)
-    if newcomers is not None:
-        new = others - known
-        others -= newcomers.take(tx, house, {key: mine[key] for key in mine if key in new})
-    seen = {key: Seen(at=utc(run.started_at)) for key in mine if key in others}
-    # What a sync finds is counted before it is sent; a bulk write's walk sends at once.
-    release = ALL if run.kind == "walk" else NOTHING
-    observe(tx, services, house, seen, customers=mine, release=release)
-    return ids
-
-
-def _last_record(tx: Transaction, services: Services) -> int:
-    return int(tx.value(select(func.max(services.tables.customer.c.id))) or 0)
-
-
-def _sums(before: list[int], ids: list[int]) -> list[int]:
-    return [before[0] + len(ids), before[1] + sum(ids)]
+    cursor: dict[str, Any],
+) -> bool:
+    """All have been looked at: the next phase, unless some are missing; whether there is more to do."""
+    if _is_complete(tx, services, connection, cursor["last"], cursor["known"]):
+        runs.next_phase(tx, services, run)
+        if "nobody_at" in cursor:
+            runs.advance(tx, services, run, {"nobody_at": cursor["nobody_at"]})
+        return False
+    runs.advance(tx, services, run, {"missing": [None, 0]})
+    return True
 
 
 def _is_complete(

@@ -21,10 +21,11 @@ def create_app() -> Flask:
         logging.basicConfig(level=level)
     clock = os.environ.get("TEST_CLOCK")
     if batch := int(os.environ.get("TEST_BATCH", "0")):  # so that a few customers are very many
-        from flask_mailchimp_optin import drain, send, settle
+        from flask_mailchimp_optin import newcomers, send, settle, shards
 
-        vars(settle)["LARGEST_BATCH"] = vars(send)["LARGEST_BATCH"] = batch
-        drain.SHARED_FROM = 2 * batch
+        for module in (newcomers, send, settle):
+            vars(module)["LARGEST_BATCH"] = batch
+        shards.SHARED_FROM = 2 * batch
     return make_app(
         Path(os.environ["TEST_FOLDER"]),
         os.environ["TEST_SANDBOX_URL"],

@@ -21,6 +21,7 @@ from flask_mailchimp_optin import (
     inbound,
     outbox,
     settle,
+    shards,
     waiting,
     wants,
 )
@@ -163,7 +164,7 @@ def _work(_tx: Transaction, services: Services) -> None:
 def _turn(tx: Transaction, services: Services) -> None:
     connection = _connection(tx, services)
     waiting.turned_up(tx, services, connection)
-    waiting.is_due(tx, services, connection, at_least=drain.SHARED_FROM)
+    waiting.is_due(tx, services, connection, at_least=shards.SHARED_FROM)
     drain._needs_one(tx, services, connection)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import acts, connect, drain, overviews, person, signals, walk
+from flask_mailchimp_optin import acts, connect, drain, newcomers, overviews, person, signals
 from flask_mailchimp_optin.addresses import subscriber_hash
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.house import Clock, Customer, Host, db, hosting
@@ -63,8 +63,9 @@ def test_everybody_is_told_with_their_details_and_nobody_is_read_again(host: Hos
     assert sorted(members) == sorted(f"c{n}@example.com" for n in range(1100) if n % 4)
     assert members["c7@example.com"]["merge_fields"]["FNAME"] == "N7"
     assert len(writes(host)) == 3
-    reads = [r.query.get("status") for r in host.calls("GET", f"{host.list_id}/members")]
-    assert reads == [None, "archived"]
+    reads = {r.query.get("status") for r in host.calls("GET", f"{host.list_id}/members")}
+    assert reads == {None, "archived"}
+    assert len(host.calls("GET", f"{host.list_id}/members")) == 2
     (run,) = progress(host)
     assert (run.state, run.customers_done, run.to_send, run.sent) == ("done", 1100, 825, 825)
     assert len(told) == len(set(told)) == 825
@@ -259,7 +260,7 @@ def test_who_was_archived_since_nobody_was_there_stays_archived(host: Host) -> N
     add_many(host, 1200, wants_news=True)
 
     def archives() -> None:
-        host.sandbox.add_members(list_id, ["c1100@example.com"], status="archived")
+        host.sandbox.add_members(list_id, ["c100@example.com"], status="archived")
         host.clock.turn(minutes=1)
 
     host.sandbox.after_effect(archives, path=f"POST /3.0/lists/{list_id}?")
@@ -271,8 +272,8 @@ def test_who_was_archived_since_nobody_was_there_stays_archived(host: Host) -> N
         for number in range(40):
             drain.drain(host.services, 1, f"worker {number}", budget_s=0.0)
     host.work()
-    assert host.status("c1100@example.com") == "archived"
-    assert (host.box(1101), host.state(1101)) == (True, "archived")
+    assert host.status("c100@example.com") == "archived"
+    assert (host.box(101), host.state(101)) == (True, "archived")
 
 
 def test_a_list_that_goes_meanwhile_is_not_written_to_again_and_again(host: Host) -> None:
@@ -292,7 +293,7 @@ def test_a_list_that_goes_meanwhile_is_not_written_to_again_and_again(host: Host
 def test_a_sync_that_is_paused_or_cancelled_stops_there(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "LARGEST_BATCH", 10)
+    monkeypatch.setattr(newcomers, "LARGEST_BATCH", 10)
     add_many(host, 300, wants_news=True)
     list_id = next(iter(host.sandbox.audiences))
 

@@ -16,7 +16,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import acts, connect, drain, overviews, send, settle, waiting, walk
+from flask_mailchimp_optin import (
+    acts,
+    connect,
+    drain,
+    newcomers,
+    overviews,
+    send,
+    settle,
+    shards,
+    waiting,
+)
 from flask_mailchimp_optin.errors import MailchimpOptinError
 from flask_mailchimp_optin.testing import MailchimpSandbox
 from flask_mailchimp_optin.testing.sandbox import ImpossibleActError
@@ -93,8 +103,8 @@ def as_very_many() -> Iterator[None]:
     """A few customers are dealt with as very many: read in bulk, told in several calls, shared out."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settle, "_SINGLE_READS", 1)  # who is alone is read alone
-        patch.setattr(drain, "SHARED_FROM", 2)
-        for module in (settle, send, walk):
+        patch.setattr(shards, "SHARED_FROM", 2)
+        for module in (settle, send, newcomers):
             patch.setattr(module, "LARGEST_BATCH", 2)
         yield
 
