@@ -232,8 +232,8 @@ def save_alike(
     addresses: list[str],
     *,
     unsent: bool = False,
-) -> None:
-    """Write what changed of contacts that were all as one before, and are as one after.
+) -> int:
+    """Write what changed of contacts that were all as one before, and are as one after; of how many.
 
     Those about which the host has said something new meanwhile stay as they are.
 
@@ -244,10 +244,26 @@ def save_alike(
     changed = [name for name, o, n in zip(_SETTLED, old, new, strict=False) if o != n]
     values = {name: getattr(after, name) for name in changed}
     values |= {"profile": None} if unsent else {}
+    number = 0
     for chunk in chunks(addresses):
         here = table.c.audience_id == before.audience_id, table.c.address.in_(chunk)
         unmoved = table.c.version == before.version
-        tx.execute(update(table).where(*here, unmoved).values(**values))
+        number += tx.execute(update(table).where(*here, unmoved).values(**values))
+    return number
+
+
+def look_again_at_nos(
+    tx: Transaction, services: Services, before: Contact, addresses: list[str]
+) -> None:
+    """Of contacts that were all as one before: who has said no meanwhile is due, as a call is answered.
+
+    Whoever looked while it was under way may have found nobody to unsubscribe.
+    """
+    table = services.tables.contact
+    for chunk in chunks(addresses):
+        here = table.c.audience_id == before.audience_id, table.c.address.in_(chunk)
+        moved = table.c.version != before.version, table.c.wanted.is_(False)
+        tx.execute(update(table).where(*here, *moved).values(due_at=services.now()))
 
 
 def saved(contacts: Iterable[Contact]) -> None:

@@ -128,10 +128,7 @@ class Introductions:
         return [s for s in once.values() if s.address not in known and s.key not in decided]
 
     def take(self, tx: Transaction) -> set[str]:
-        """Write down those who are plain still, and what of them is to be sent; their keys.
-
-        :raises IntegrityError: somebody else has written one of them down since.
-        """
+        """Write down those who are plain still, and what of them is to be sent; their keys."""
         here, services, now = self._here, self._here.services, self._here.services.now()
         house = self._found.house
         contact = contacts.blank(services, house.connection_id, (here.audience.id, ""))
@@ -198,8 +195,12 @@ def remember(here: Round, run_id: int, call: Call, answer: BatchAnswer | None) -
 
     def work(tx: Transaction) -> None:
         here.lease.hold(tx, here.services)
+        moved = 0
         for contact, addresses, _ in settled:
-            contacts.save_alike(tx, here.services, call.contact, contact, addresses)
+            saved = contacts.save_alike(tx, here.services, call.contact, contact, addresses)
+            moved += len(addresses) - saved
+        if moved:
+            contacts.look_again_at_nos(tx, here.services, call.contact, list(call.people))
         _unsend(here, tx, call, refused)
         runs.count_sent(tx, here.services, run_id, sum(len(a) for _, a, _ in settled))
 

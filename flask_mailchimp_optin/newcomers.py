@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, or_, select
-from sqlalchemy.exc import IntegrityError
 
 from . import contacts, introduce, runs, shards, walk
 from .client import LARGEST_BATCH, BatchAnswer, Client
@@ -31,7 +30,6 @@ from .round import Round
 from .services import Services, Transaction
 from .shards import Shards
 
-_TRIES = 5
 _GOOD_FOR = timedelta(seconds=30)  # the look at who is archived
 
 
@@ -177,17 +175,36 @@ def _write_down(
     introductions: Introductions | None,
 ) -> list[Snapshot] | None:
     """The next customers of a part, written down; None if the sync is not at it any more."""
-    for _ in range(_TRIES):
-        # Others wait for whoever writes: what can be done before is.
-        with here.services.begin() as tx:
-            page, found = _next(tx, here, *between, introductions)
-        try:
-            if _written(here, run_id, number, page, found, introductions):
-                return page
-            return None
-        except IntegrityError as error:
-            again = error  # somebody else has written one of them down meanwhile: they are seen now
-    raise again
+    services = here.services
+    # Others wait for whoever writes: what can be done before is.
+    with services.begin() as tx:
+        made = _next(tx, here, *between, introductions)
+    is_first = True
+
+    def work(tx: Transaction) -> list[Snapshot] | None:
+        nonlocal made, is_first
+        here.lease.hold(tx, services)
+        if not is_first:  # somebody may have been quicker to write one of them down
+            made = _next(tx, here, *between, introductions)
+        is_first = False
+        run = runs.current(tx, services, here.connection.id)
+        if run is None or run.id != run_id:
+            return None  # paused or cancelled meanwhile
+        page, found = made
+        taken = introductions.take(tx) if introductions is not None else set[str]()
+        others = services.mapping.snapshots(tx.session, sorted(found.others - taken))
+        walk.look(tx, services, run, found, others)
+        locked = runs.lock(tx, services, run_id)  # others are at other parts
+        cursor = _cursor(locked)
+        cursor["parts"][number][0] = page[-1].key if page else None
+        if len(page) < LARGEST_BATCH:
+            cursor["parts"][number] = None
+        walk.count(cursor, found.ids)
+        done = locked.customers_done + len(page)
+        runs.advance(tx, services, run, cursor, customers_done=done)
+        return page
+
+    return services.transact(work)
 
 
 def _next(
@@ -203,38 +220,6 @@ def _next(
     if introductions is not None:
         introductions.make_ready(tx, found)
     return page, found
-
-
-def _written(
-    here: Round,
-    run_id: int,
-    number: int,
-    page: list[Snapshot],
-    found: walk.Found,
-    introductions: Introductions | None,
-) -> bool:
-    """Write down whom a page holds, and how far its part is; whether the sync is still at it."""
-    services = here.services
-
-    def work(tx: Transaction) -> bool:
-        here.lease.hold(tx, services)
-        run = runs.current(tx, services, here.connection.id)
-        if run is None or run.id != run_id:
-            return False  # paused or cancelled meanwhile
-        taken = introductions.take(tx) if introductions is not None else set[str]()
-        others = services.mapping.snapshots(tx.session, sorted(found.others - taken))
-        walk.look(tx, services, run, found, others)
-        locked = runs.lock(tx, services, run.id)  # others are at other parts
-        cursor = _cursor(locked)
-        cursor["parts"][number][0] = page[-1].key if page else None
-        if len(page) < LARGEST_BATCH:
-            cursor["parts"][number] = None
-        walk.count(cursor, found.ids)
-        done = locked.customers_done + len(page)
-        runs.advance(tx, services, run, cursor, customers_done=done)
-        return True
-
-    return services.transact(work)
 
 
 def _end(services: Services, lease: Lease, connection: Row[Any], run_id: int) -> None:

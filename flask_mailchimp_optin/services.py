@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from blinker import NamedSignal
 from sqlalchemy import Connection, Row, Table, bindparam, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from . import signals
@@ -25,7 +25,7 @@ from .config import Config
 from .credential import Credential
 from .ledger import Facts
 from .mapping import BoundMapping
-from .models import Tables, utc
+from .models import PREFIX, Tables, utc
 from .vault import Vault
 
 if TYPE_CHECKING:
@@ -222,7 +222,10 @@ class Services:
 
 
 def _worth_another_try(error: DBAPIError) -> bool:
-    """Deadlock, lock timeout, serialization failure, a lost connection: the same work may succeed."""
+    """Deadlock, lock timeout, serialization failure, a lost connection: the same work may succeed.
+
+    So may an insert that another worker was quicker with, for the same work sees that row by now.
+    """
     state = getattr(error.orig, "sqlstate", None) or ""
     code = error.orig.args[0] if error.orig and error.orig.args else None
     words = str(error.orig)
@@ -232,7 +235,13 @@ def _worth_another_try(error: DBAPIError) -> bool:
         or code in (1205, 1213, 1020)  # MySQL: lock wait, deadlock, record has changed (MariaDB)
         or "database is locked" in words
         or "database table is locked" in words
+        or (isinstance(error, IntegrityError) and _is_ours(words))
     )
+
+
+def _is_ours(words: str) -> bool:
+    """Whether it is a key of one of our tables, and not of the host's, that is there already."""
+    return any(name + PREFIX in words for name in ("uq_", "failed: "))
 
 
 def database_now(tx: Transaction) -> datetime:

@@ -13,16 +13,27 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
 
-from flask_mailchimp_optin import acts, drain, lease, settle, shards
+from flask_mailchimp_optin import (
+    acts,
+    connect,
+    drain,
+    lease,
+    newcomers,
+    overviews,
+    settle,
+    shards,
+)
+from flask_mailchimp_optin.testing import MailchimpSandbox
 from tests.faults.processes import Parts, until
 from tests.faults.stage import Stage, until_quiet
 from tests.faults.test_leases import Interleaved
-from tests.house import Customer, Host, db
+from tests.house import Clock, Customer, Host, db, hosting
 from tests.invariants import Promises
 
 MANY = 3000
@@ -48,12 +59,8 @@ def _no_at_mailchimp(host: Host, mail: str) -> None:
 
 def _customers(parts: Parts, number: int) -> int:
     """So many with a tick; the id of the first."""
-    rows = [
-        {"mail": f"many{n}@example.com", "wants_news": True, "given_name": f"N{n}"}
-        for n in range(number)
-    ]
+    _insert(parts.host, [f"many{n}@example.com" for n in range(number)])
     with parts.host.app.app_context(), db.engine.begin() as connection:
-        connection.execute(insert(Customer.__table__), rows)
         return int(connection.execute(select(func.min(Customer.id))).scalar_one())
 
 
@@ -170,6 +177,91 @@ def test_whoever_is_called_in_gives_back_what_they_hold(
         monkeypatch.setattr(settle, "settle", then_called_in)
         drain._help(services, 1, "helper", drain._Turn(services, 1, 30.0, 0.0))
         assert not shards.held(services, 1)  # else the others wait until the lease runs out
+
+
+@pytest.mark.parametrize("change", ["a no", "a mate's no", "another name"])
+def test_whoever_holds_the_lease_absorbs_while_another_tells_newcomers(
+    tmp_path: Path, clock: Clock, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any transaction of the helper's; and what was said is known, or the call under way."""
+    monkeypatch.setattr(shards, "SHARED_FROM", 2)
+    monkeypatch.setattr(newcomers, "LARGEST_BATCH", 2)
+    for turn in range(1, 100):
+        with hosting(tmp_path, MailchimpSandbox(clock=clock), clock) as host:
+            _insert(host, [f"ada{n}@example.com" for n in range(4)])
+            _begin_a_first_sync(host)
+
+            def somebody_acts(host: Host = host) -> None:
+                promises = Promises(host)
+                host.clock.turn(seconds=1)
+                CHANGES[change](promises, 4, "ada3@example.com")
+                for _ in range(3):
+                    drain.drain(host.services, 1, "first", budget_s=0.0)
+
+            with host.app.app_context():
+                with Interleaved(host, turn, somebody_acts) as interleaved:
+                    drain._help(
+                        host.services, 1, "helper", drain._Turn(host.services, 1, 30.0, 0.0)
+                    )
+                if interleaved.met:
+                    until_quiet(host)
+            if not interleaved.met:
+                break
+            members = host.sandbox.members(host.list_id)
+            there = {m["email_address"]: m["status"] for m in members.values()}
+            assert [there.pop(f"ada{n}@example.com") for n in range(3)] == 3 * ["subscribed"], turn
+            is_no = change != "another name"
+            assert (there.get("ada3@example.com") == "subscribed") is not is_no, turn
+            if change == "another name":
+                assert members["ada3@example.com"]["merge_fields"]["FNAME"] == "Grace", turn
+            assert host.rows("sync_run")[0].state == "done"
+    assert turn > 8
+
+
+@pytest.mark.timeout(300)
+def test_a_first_sync_is_shared_out_under_kills(parts: Parts) -> None:
+    host, sandbox, dice = parts.host, parts.host.sandbox, random.Random(7)
+    at_once = host.services.config.CONNECTIONS
+    host.settings(enabled=False)
+    _insert(host, [f"many{n}@example.com" for n in range(MANY)])
+    parts.environment["TEST_BATCH"] = "25"
+    _workers(parts, 4)
+    sandbox.latency_s, sandbox.connection_limit = 0.2, at_once
+    host.settings(enabled=True)
+    together, kills = 0, 0
+    while host.rows("sync_run")[-1].state == "running":
+        time.sleep(0.1)
+        holders = _holders(parts)
+        together = max(together, len(holders))
+        if len(holders) > 1 and kills < 4:
+            with suppress(ProcessLookupError):
+                os.kill(dice.choice(sorted(holders)), signal.SIGKILL)
+                kills += 1
+    run = host.rows("sync_run")[-1]
+    assert (run.kind, run.state, run.customers_done) == ("initial", "done", MANY)
+    there = [m["status"] for m in sandbox.members(host.list_id).values()]
+    assert there == MANY * ["subscribed"]
+    assert together > 2
+    assert kills == 4
+    assert sandbox.peak_connections <= at_once
+
+
+def _insert(host: Host, mails: list[str]) -> None:
+    """Customers with a tick who were there before the extension was."""
+    rows = [{"mail": mail, "wants_news": True, "given_name": "Ada"} for mail in mails]
+    with host.app.app_context(), db.engine.begin() as connection:
+        connection.execute(insert(Customer.__table__), rows)
+
+
+def _begin_a_first_sync(host: Host) -> None:
+    """Until it is shared out."""
+    with host.app.app_context():
+        overview = connect.connect(host.services, "", host.sandbox.api_key)
+        host.list_id = overview.lists[0].list_id
+        settings = overviews.Settings(enabled=True, master_list=host.list_id)
+        connect.save_settings(host.services, "", settings)
+        while not host.rows("connection")[0].shards:
+            drain.drain(host.services, 1, "first", budget_s=0.0)
 
 
 def _share_out(host: Host) -> None:
