@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import chain, islice
 from typing import Any, TypeVar
 
 from blinker import NamedSignal
@@ -118,20 +117,19 @@ class Round:
     def at_once(self, call: Callable[[T], A], given: Iterable[T]) -> Iterator[tuple[T, A]]:
         """Calls in threads, as many at a time as Mailchimp may be asked; each with what it returned.
 
-        In the order of their answers. While calls are under way, the next one is made ready and what
-        was answered is worked on; if making ready fails, the answers of the others are not lost.
+        In the order of their answers. While calls are under way, others are made ready and what was
+        answered is worked on; if making ready fails, the answers of the others are not lost. Whatever
+        is ready goes out at once: in a queue, a no could overtake it.
         """
-        ready, trouble = iter(given), None
-        first = list(islice(ready, 2))
-        if len(first) <= 1:  # a thread would only cost
-            yield from ((one, call(one)) for one in first)
+        if isinstance(given, list) and len(given) <= 1:  # a thread would only cost
+            yield from ((one, call(one)) for one in given)
             return
-        ready = chain(first, ready)
+        ready, trouble = iter(given), None
         with ThreadPoolExecutor(self.lease.at_a_time) as pool:
             calls: dict[Future[A], T] = {}
             goes_on = True
             while calls or goes_on:
-                while goes_on and len(calls) <= self.lease.at_a_time:
+                while goes_on and len(calls) < self.lease.at_a_time:
                     try:
                         one = next(ready)
                     except StopIteration:

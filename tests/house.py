@@ -108,13 +108,17 @@ class Host:
         return state.of(self.app).services
 
     def connect(self, **settings: Any) -> None:
+        """Connect and enable; everything that follows is worked off."""
+        self.enable(**settings)
+        self.work()
+
+    def enable(self, **settings: Any) -> None:
         """Connect with the sandbox's key and enable the integration with its first list."""
         with self.app.app_context():
             overview = connect.connect(self.services, "", self.sandbox.api_key)
             self.list_id = overview.lists[0].list_id
             values: dict[str, Any] = {"enabled": True, "master_list": self.list_id, **settings}
             connect.save_settings(self.services, "", Settings(**values))
-        self.work()
 
     def settings(self, **settings: Any) -> None:
         """Save the settings form with these values changed."""
@@ -194,9 +198,10 @@ class Host:
         return None if member is None else str(member["status"])
 
     def rows(self, table: str) -> list[Any]:
-        """The rows of one of our tables."""
+        """The rows of one of our tables, the oldest first."""
+        found = getattr(self.services.tables, table)
         with self.app.app_context(), self.services.begin() as tx:
-            return tx.rows(sa.select(getattr(self.services.tables, table)))
+            return tx.rows(sa.select(found).order_by(*found.primary_key))
 
     def calls(self, method: str = "", path: str = "") -> list[Any]:
         """What was asked of Mailchimp."""

@@ -21,11 +21,9 @@ from sqlalchemy import func, insert, select
 
 from flask_mailchimp_optin import (
     acts,
-    connect,
     drain,
     lease,
     newcomers,
-    overviews,
     settle,
     shards,
 )
@@ -48,6 +46,7 @@ CHANGES: dict[str, Callable[[Promises, int, str], object]] = {
     ),
     "a no at Mailchimp": lambda promises, _, mail: _no_at_mailchimp(promises.host, mail),
 }
+RENAMED = list(CHANGES).index("another name")
 _numbers = count()
 
 
@@ -79,6 +78,26 @@ def _holders(parts: Parts) -> set[int]:
     }
 
 
+def _kill_holders(
+    parts: Parts, dice: random.Random, number: int, then: Callable[[], object] = lambda: None
+) -> tuple[int, int]:
+    """As long as a sync runs, so many of those at work; the most who were at it at once, and kills.
+
+    :param then: what somebody does at each kill.
+    """
+    together, kills = 0, 0
+    while parts.host.rows("sync_run")[-1].state == "running":
+        time.sleep(0.1)
+        holders = _holders(parts)
+        together = max(together, len(holders))
+        if len(holders) > 1 and kills < number:
+            with suppress(ProcessLookupError):
+                os.kill(dice.choice(sorted(holders)), signal.SIGKILL)
+                kills += 1
+            then()
+    return together, kills
+
+
 @pytest.mark.timeout(300)  # sixteen interpreters begin at once
 def test_sixteen_workers_under_kills(parts: Parts) -> None:
     host, sandbox, dice = parts.host, parts.host.sandbox, random.Random(4)
@@ -89,20 +108,14 @@ def test_sixteen_workers_under_kills(parts: Parts) -> None:
     sandbox.latency_s, sandbox.connection_limit = 0.2, at_once
     with host.app.app_context():
         acts.start_sync(host.services, "")
-    together, kills = 0, 0
     said_no: set[int] = set()
 
-    while any(run.state == "running" for run in host.rows("sync_run")):
-        time.sleep(0.1)
-        holders = _holders(parts)
-        together = max(together, len(holders))
-        if len(holders) > 2 and kills < 8:
-            with suppress(ProcessLookupError):
-                os.kill(dice.choice(sorted(holders)), signal.SIGKILL)
-                kills += 1
-            number = dice.randrange(MANY)
-            said_no.add(number)
-            host.change(first + number, wants_news=False)
+    def says_no() -> None:
+        number = dice.randrange(MANY)
+        said_no.add(number)
+        host.change(first + number, wants_news=False)
+
+    together, kills = _kill_holders(parts, dice, 8, says_no)
     until(parts.idle, within_s=120)
     there = {m["email_address"]: m["status"] for m in sandbox.members(host.list_id).values()}
     print(together, kills, sandbox.peak_connections, len(sandbox.requests))
@@ -147,7 +160,7 @@ def test_whoever_holds_the_lease_absorbs_while_another_helps(
                 drain.drain(services, 1, "first", budget_s=0.0)
                 _share_out(host)
                 with Interleaved(host, turn, somebody_acts) as interleaved:
-                    drain._help(services, 1, "helper", drain._Turn(services, 1, 30.0, 0.0))
+                    _help(host)
             until_quiet(host)
             promises.check()
         if not interleaved.met:
@@ -175,47 +188,63 @@ def test_whoever_is_called_in_gives_back_what_they_hold(
         drain.drain(services, 1, "first", budget_s=0.0)  # looked at, and due
         _share_out(connected)
         monkeypatch.setattr(settle, "settle", then_called_in)
-        drain._help(services, 1, "helper", drain._Turn(services, 1, 30.0, 0.0))
+        _help(connected)
         assert not shards.held(services, 1)  # else the others wait until the lease runs out
 
 
-@pytest.mark.parametrize("change", ["a no", "a mate's no", "another name"])
 def test_whoever_holds_the_lease_absorbs_while_another_tells_newcomers(
-    tmp_path: Path, clock: Clock, change: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: Clock, small_parts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before any transaction of the helper's; and what was said is known, or the call under way."""
-    monkeypatch.setattr(shards, "SHARED_FROM", 2)
-    monkeypatch.setattr(newcomers, "LARGEST_BATCH", 2)
+    """Before any transaction of the helper's; each change happens to a newcomer of their own."""
+    monkeypatch.setattr(drain, "_WAIT_S", 0.005)
     for turn in range(1, 100):
         with hosting(tmp_path, MailchimpSandbox(clock=clock), clock) as host:
-            _insert(host, [f"ada{n}@example.com" for n in range(4)])
-            _begin_a_first_sync(host)
+            promises = Promises(host)
+            _begin_a_first_sync(promises, len(CHANGES))
 
-            def somebody_acts(host: Host = host) -> None:
-                promises = Promises(host)
+            def somebody_acts(host: Host = host, promises: Promises = promises) -> None:
                 host.clock.turn(seconds=1)
-                CHANGES[change](promises, 4, "ada3@example.com")
+                for number, change in enumerate(CHANGES.values()):
+                    change(promises, number + 1, f"ada{number}@example.com")
+                host.sandbox.wait_for_rings(10)
                 for _ in range(3):
                     drain.drain(host.services, 1, "first", budget_s=0.0)
 
             with host.app.app_context():
                 with Interleaved(host, turn, somebody_acts) as interleaved:
-                    drain._help(
-                        host.services, 1, "helper", drain._Turn(host.services, 1, 30.0, 0.0)
-                    )
-                if interleaved.met:
-                    until_quiet(host)
-            if not interleaved.met:
-                break
-            members = host.sandbox.members(host.list_id)
-            there = {m["email_address"]: m["status"] for m in members.values()}
-            assert [there.pop(f"ada{n}@example.com") for n in range(3)] == 3 * ["subscribed"], turn
-            is_no = change != "another name"
-            assert (there.get("ada3@example.com") == "subscribed") is not is_no, turn
-            if change == "another name":
-                assert members["ada3@example.com"]["merge_fields"]["FNAME"] == "Grace", turn
-            assert host.rows("sync_run")[0].state == "done"
+                    _help(host)
+                if not interleaved.met:
+                    break
+                until_quiet(host)
+                promises.check()
+            renamed = host.sandbox.members(host.list_id)[f"ada{RENAMED}@example.com"]
+            assert renamed["merge_fields"]["FNAME"] == "Grace", turn
+            assert host.rows("sync_run")[0].state == "done", turn
     assert turn > 8
+
+
+@pytest.mark.parametrize("when", ["before_answer", "after_effect"])
+def test_a_no_while_a_helpers_call_is_under_way_goes_out_once_it_is_answered(
+    host: Host, small_parts: None, when: str
+) -> None:
+    promises = Promises(host)
+    _begin_a_first_sync(promises, 4)
+
+    def says_no() -> None:
+        promises.change(4, wants_news=False)
+        with host.app.app_context():
+            for _ in range(3):  # looks, and finds nobody to unsubscribe
+                drain.drain(host.services, 1, "first", budget_s=0.0)
+
+    getattr(host.sandbox, when)(says_no, path=f"POST /3.0/lists/{host.list_id}?")
+    with host.app.app_context():
+        _help(host)
+    assert host.status("ada3@example.com") == "subscribed"
+    host.work()  # the clock stands still
+    assert host.status("ada3@example.com") == "unsubscribed"
+    host.clock.turn(minutes=3)
+    host.work()
+    assert host.rows("sync_run")[0].state == "done"
 
 
 @pytest.mark.timeout(300)
@@ -228,15 +257,7 @@ def test_a_first_sync_is_shared_out_under_kills(parts: Parts) -> None:
     _workers(parts, 4)
     sandbox.latency_s, sandbox.connection_limit = 0.2, at_once
     host.settings(enabled=True)
-    together, kills = 0, 0
-    while host.rows("sync_run")[-1].state == "running":
-        time.sleep(0.1)
-        holders = _holders(parts)
-        together = max(together, len(holders))
-        if len(holders) > 1 and kills < 4:
-            with suppress(ProcessLookupError):
-                os.kill(dice.choice(sorted(holders)), signal.SIGKILL)
-                kills += 1
+    together, kills = _kill_holders(parts, dice, 4)
     run = host.rows("sync_run")[-1]
     assert (run.kind, run.state, run.customers_done) == ("initial", "done", MANY)
     there = [m["status"] for m in sandbox.members(host.list_id).values()]
@@ -246,6 +267,13 @@ def test_a_first_sync_is_shared_out_under_kills(parts: Parts) -> None:
     assert sandbox.peak_connections <= at_once
 
 
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first sync is shared out among workers in parts of two customers."""
+    monkeypatch.setattr(shards, "SHARED_FROM", 2)
+    monkeypatch.setattr(newcomers, "LARGEST_BATCH", 2)
+
+
 def _insert(host: Host, mails: list[str]) -> None:
     """Customers with a tick who were there before the extension was."""
     rows = [{"mail": mail, "wants_news": True, "given_name": "Ada"} for mail in mails]
@@ -253,15 +281,22 @@ def _insert(host: Host, mails: list[str]) -> None:
         connection.execute(insert(Customer.__table__), rows)
 
 
-def _begin_a_first_sync(host: Host) -> None:
-    """Until it is shared out."""
+def _begin_a_first_sync(promises: Promises, number: int) -> None:
+    """Of so many newcomers, until it is shared out."""
+    host = promises.host
+    host.enable()
+    with promises.writing(*range(1, number + 1), raw=True):
+        _insert(host, [f"ada{n}@example.com" for n in range(number)])
     with host.app.app_context():
-        overview = connect.connect(host.services, "", host.sandbox.api_key)
-        host.list_id = overview.lists[0].list_id
-        settings = overviews.Settings(enabled=True, master_list=host.list_id)
-        connect.save_settings(host.services, "", settings)
-        while not host.rows("connection")[0].shards:
+        for _ in range(20):
             drain.drain(host.services, 1, "first", budget_s=0.0)
+            if host.rows("connection")[0].shards:
+                return
+    raise AssertionError("never shared out")
+
+
+def _help(host: Host) -> None:
+    drain._help(host.services, 1, "helper", drain._Turn(host.services, 1, 30.0, 0.0))
 
 
 def _share_out(host: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import acts, connect, drain, newcomers, overviews, person, signals
+from flask_mailchimp_optin import acts, connect, drain, newcomers, person, signals
 from flask_mailchimp_optin.addresses import subscriber_hash
 from flask_mailchimp_optin.testing import MailchimpSandbox
-from tests.house import Clock, Customer, Host, db, hosting
+from tests.faults.processes import until
+from tests.house import MAPPING, Clock, Customer, Host, db, hosting
 from tests.journeys.test_sync import add_many, progress
 
 
@@ -264,11 +266,8 @@ def test_who_was_archived_since_nobody_was_there_stays_archived(host: Host) -> N
         host.clock.turn(minutes=1)
 
     host.sandbox.after_effect(archives, path=f"POST /3.0/lists/{list_id}?")
+    host.enable()
     with host.app.app_context():
-        overview = connect.connect(host.services, "", host.sandbox.api_key)
-        host.list_id = overview.lists[0].list_id
-        settings = overviews.Settings(enabled=True, master_list=host.list_id)
-        connect.save_settings(host.services, "", settings)
         for number in range(40):
             drain.drain(host.services, 1, f"worker {number}", budget_s=0.0)
     host.work()
@@ -288,6 +287,31 @@ def test_a_list_that_goes_meanwhile_is_not_written_to_again_and_again(host: Host
     host.settings(master_list=other)
     host.work()
     assert len(host.sandbox.members(other)) == 6000
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4])
+def test_no_call_waits_in_a_queue_where_a_no_would_overtake_it(
+    tmp_path: Path, clock: Clock, at_a_time: int
+) -> None:
+    sandbox = MailchimpSandbox(clock=clock)
+    sandbox.latency_s = 0.2
+    (list_id,) = sandbox.audiences
+    members: list[int] = []
+
+    def name(customer: Any) -> str:
+        """As the second call is made ready, the first has gone out; it is answered if it must be."""
+        if customer.id == 501:
+            if at_a_time > 1:
+                until(lambda: sandbox.connections, within_s=5)
+            members.append(len(sandbox.members(list_id)))
+        return f"N{customer.id}"
+
+    mapping = replace(MAPPING, merge_fields={"FNAME": name}, depends_on=("id",))
+    with hosting(tmp_path, sandbox, clock, mapping=mapping) as host:
+        host.configure(CONNECTIONS=at_a_time)
+        add_many(host, 600, wants_news=True)
+        host.connect()
+    assert members == [500 if at_a_time == 1 else 0]
 
 
 def test_a_sync_that_is_paused_or_cancelled_stops_there(

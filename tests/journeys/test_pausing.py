@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from flask_mailchimp_optin import acts, connect, drain, overviews, runs
+from flask_mailchimp_optin import acts, drain, overviews, runs
 from flask_mailchimp_optin.errors import RefusedInput
 from tests.house import Customer, Host, db
 
@@ -49,11 +49,8 @@ def begin(host: Host, phase: str, *, alone: bool = False) -> None:
     add_many(host, 0, 1200)
     if not alone:
         host.sandbox.add_members(next(iter(host.sandbox.audiences)), [STRANGER])
+    host.enable()
     with host.app.app_context():
-        overview = connect.connect(host.services, "", host.sandbox.api_key)
-        host.list_id = overview.lists[0].list_id
-        settings = overviews.Settings(enabled=True, master_list=host.list_id)
-        connect.save_settings(host.services, "", settings)
         for _ in range(40):
             drain.drain(host.services, 1, "a worker", budget_s=0.0)
             run = progress(host)

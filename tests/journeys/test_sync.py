@@ -53,10 +53,8 @@ def test_a_large_sync_makes_several_calls_at_a_time_and_never_more_than_configur
 
 def test_whom_a_sync_has_made_a_member_is_not_read_again_by_the_next_worker(host: Host) -> None:
     add_many(host, 2600, wants_news=True)
+    host.enable()
     with host.app.app_context():
-        overview = connect.connect(host.services, "", host.sandbox.api_key)
-        settings = overviews.Settings(enabled=True, master_list=overview.lists[0].list_id)
-        connect.save_settings(host.services, "", settings)
         drains = 0
         while waiting.connections_with_work(host.services):
             drain.drain(host.services, 1, f"worker {drains}", budget_s=0.0)
@@ -228,14 +226,8 @@ def test_a_preview_counts_and_changes_nothing(connected: Host) -> None:
 
 def test_a_sync_goes_on_where_it_was_cut_off(host: Host) -> None:
     add_many(host, 1200, wants_news=True)
+    host.enable()
     with host.app.app_context():
-        from flask_mailchimp_optin import drain
-
-        overview = connect.connect(host.services, "", host.sandbox.api_key)
-        host.list_id = overview.lists[0].list_id
-        connect.save_settings(
-            host.services, "", overviews.Settings(enabled=True, master_list=host.list_id)
-        )
         seen = []
         for _ in range(40):  # a worker that dies after every piece of work
             drain.drain(host.services, 1, "short-lived", budget_s=0.0001)
