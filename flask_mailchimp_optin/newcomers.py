@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, or_, select
@@ -25,12 +25,10 @@ from .errors import MailchimpError, MemberRefused, NotFound, OutcomeUnknown, Req
 from .introduce import Call, Introductions
 from .lease import Lease
 from .mapping import Snapshot
-from .recent import Recent
+from .recent import GOOD_FOR, Recent
 from .round import Round
 from .services import Services, Transaction
 from .shards import Shards
-
-_GOOD_FOR = timedelta(seconds=30)  # the look at who is archived
 
 
 def nobody_at(
@@ -65,21 +63,23 @@ def nobody_at(
 
     def work(tx: Transaction) -> None:
         lease.hold(tx, services)
-        cursor = walk.begin(tx, services, connection, run)
-        parts = _parts(tx, services, connection)
+        customers = services.mapping.count(tx.session, connection.tenant)
+        cursor = walk.begin(tx, services, run, customers)
+        parts = _parts(tx, services, connection, customers)
         runs.advance(tx, services, run, {"nobody_at": at, "parts": parts} | cursor)
 
     services.transact(work)
     return at
 
 
-def _parts(tx: Transaction, services: Services, connection: Row[Any]) -> list[list[str | None]]:
+def _parts(
+    tx: Transaction, services: Services, connection: Row[Any], customers: int
+) -> list[list[str | None]]:
     """The customers in parts of about one size, each with the key before its first and its last one.
 
     The last one takes whoever comes to be meanwhile.
     """
     mapping, tenant, number = services.mapping, connection.tenant, services.config.CONNECTIONS
-    customers = mapping.count(tx.session, tenant)
     bounds: list[str] = []
     if customers >= shards.SHARED_FROM:
         each = LARGEST_BATCH * math.ceil(customers / number / LARGEST_BATCH)  # whole calls
@@ -237,7 +237,7 @@ def _end(services: Services, lease: Lease, connection: Row[Any], run_id: int) ->
 
 def _archived_since(here: Round, at: datetime) -> set[str]:
     """Who was archived since nobody was there: an UPSERT would bring them back."""
-    if here.services.now() - at < _GOOD_FOR:
+    if here.services.now() - at < GOOD_FOR:
         return set()
     reading = here.recent.read(here.audience.list_id, None, at - EPSILON, (), None)
     return set(reading.members)

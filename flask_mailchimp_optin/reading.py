@@ -26,8 +26,6 @@ _OVERLAP = timedelta(minutes=10)
 #: So often a daily reading is one of all members: who is gone for good is shown by no other, if its ring
 #: was lost.
 _IN_FULL_EVERY = timedelta(days=7)
-#: Of an audience, these members are read last; the others come all at once.
-_LAST = "archived"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +135,7 @@ def _take(
         following["read"] = [id_ for id_ in cursor["read"] if id_ != audience_id]
     if not (page.gone or whole):
         following["odd"] = True
-    in_full = status == _LAST and since_text is None and not page.gone
+    in_full = status == Status.ARCHIVED and since_text is None and not page.gone
 
     def work(tx: Transaction) -> None:
         lease.hold(tx, services)
@@ -185,8 +183,8 @@ def _begin_reading(
         else:
             in_full.append(row.id)
         if nobody_at is None or row.id != connection.master_audience_id:
-            # The archived are listed only when they are asked for.
-            todo += [[row.id, row.list_id, since, status] for status in (None, _LAST)]
+            # The archived are listed only when they are asked for; they come last.
+            todo += [[row.id, row.list_id, since, status] for status in (None, Status.ARCHIVED)]
     started = nobody_at or services.now().isoformat()
     ids = [row.id for row in rows]
     return {"todo": todo, "offset": 0, "started": started, "read": ids, "in_full": in_full}

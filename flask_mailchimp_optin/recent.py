@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from .client import Client, MemberRead, pages
 
-_GOOD_FOR = timedelta(seconds=30)
+#: A look at what changed is not repeated so soon.
+GOOD_FOR = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Reading:
             archived_since is not None and self.archived_since <= archived_since
         )
         heard = asked_at is None or asked_at < self.at
-        return changed and archived and heard and now - self.at <= _GOOD_FOR
+        return changed and archived and heard and now - self.at <= GOOD_FOR
 
 
 class Recent:

@@ -8,14 +8,13 @@ spoken to; an answer acknowledges exactly the version it was about.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row, and_, false, or_, select
 
 from . import contacts, leave, memory, send, verdicts
 from .client import LARGEST_BATCH, Client, MemberRead
-from .consent import Agreed, Status, Verb
+from .consent import EPSILON, Agreed, Status, Verb
 from .errors import OutcomeUnknown, TryLater
 from .lease import Lease
 from .memory import Contact
@@ -28,7 +27,6 @@ from .shards import Shards
 WANTED = (False, True, None)
 _SINGLE_READS = 20  # above this many, one paged reading of what changed is cheaper
 _DEEP = 4  # calls one after the other that a round may take, unless something else turns up
-_MARGIN = timedelta(seconds=120)
 _ALONE = (Verb.ASK, Verb.REJOIN)  # of one person at a time
 
 
@@ -235,8 +233,8 @@ def _changed(
     try:
         reading = here.recent.read(
             here.audience.list_id,
-            changed - _MARGIN if changed else None,
-            None if here.connection.always_confirm or undated else since - _MARGIN,
+            changed - EPSILON if changed else None,
+            None if here.connection.always_confirm or undated else since - EPSILON,
             [contact.address for contact in everybody],
             max((c.due_at for c in known if c.look), default=None),
         )

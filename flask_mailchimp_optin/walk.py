@@ -53,7 +53,8 @@ def step(services: Services, lease: Lease, connection: Row[Any], run_id: int) ->
         if "missing" in cursor:
             return _miss(tx, services, connection, run, *cursor["missing"])
         if "after" not in cursor:
-            cursor |= {"after": None} | begin(tx, services, connection, run)
+            customers = services.mapping.count(tx.session, connection.tenant)
+            cursor |= {"after": None} | begin(tx, services, run, customers)
         page = services.mapping.page(tx.session, connection.tenant, cursor["after"], _CHUNK)
         found = find(tx, services, connection, page)
         look(tx, services, run, found, found.customers)
@@ -69,11 +70,8 @@ def step(services: Services, lease: Lease, connection: Row[Any], run_id: int) ->
     return services.transact(work)
 
 
-def begin(
-    tx: Transaction, services: Services, connection: Row[Any], run: Row[Any]
-) -> dict[str, Any]:
-    """What a walk over all customers keeps in its cursor, to know in the end whether any are missing."""
-    customers = services.mapping.count(tx.session, connection.tenant)
+def begin(tx: Transaction, services: Services, run: Row[Any], customers: int) -> dict[str, Any]:
+    """What a walk over so many customers keeps in its cursor, to know in the end who is missing."""
     runs.change(tx, services, run.id, customers=customers, phase_at=services.now())
     last = tx.value(select(func.max(services.tables.customer.c.id)))
     return {"last": int(last or 0), "known": [0, 0]}
