@@ -41,7 +41,7 @@ def test_a_large_sync_makes_several_calls_at_a_time_and_never_more_than_configur
     host: Host,
 ) -> None:
     add_many(host, 2600, wants_news=True)
-    host.sandbox.latency_s = 0.2
+    host.sandbox.latency_s = 1.0
     host.connect()
     assert len(host.calls("POST", host.list_id)) - len(host.calls("POST", "/webhooks")) == 6
     assert 3 <= host.sandbox.peak_connections <= host.services.config.CONNECTIONS
