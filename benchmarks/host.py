@@ -157,7 +157,7 @@ def wait_for(what: Any, seconds: float = 60.0) -> None:
     while not what():
         if time.monotonic() > deadline:
             raise TimeoutError("The benchmark does not get on.")
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 class Sandbox:

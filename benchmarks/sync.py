@@ -97,5 +97,9 @@ def _post(there: Sandbox) -> float:
 
 def _member(number: int) -> dict[str, Any]:
     values = row(number)
-    fields = {"FNAME": values["first_name"], "LNAME": values["last_name"]}
-    return {"email_address": values["email"], "status_if_new": "subscribed", "merge_fields": fields}
+    return {
+        "email_address": values["email"],
+        "status_if_new": "subscribed",
+        "timestamp_opt": "2026-11-27T12:00:00+00:00",
+        "merge_fields": {"FNAME": values["first_name"], "LNAME": values["last_name"]},
+    }

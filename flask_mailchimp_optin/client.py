@@ -82,7 +82,7 @@ class MemberRead:
     merge_fields: Mapping[str, Any] | None = None  # only of a reading that asked for them
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Write:
     """One member of a batch: ``status_if_new`` leaves an existing status alone, ``status`` sets it."""
 
@@ -100,9 +100,14 @@ class Write:
     def body(self) -> dict[str, Any]:
         """As Mailchimp's description of ``POST /lists/{list_id}`` has it."""
         body: dict[str, Any] = {"email_address": self.address}
-        for name in ("status", "status_if_new", "language", "ip_opt"):
-            if getattr(self, name):
-                body[name] = getattr(self, name)
+        if self.status:
+            body["status"] = self.status
+        if self.status_if_new:
+            body["status_if_new"] = self.status_if_new
+        if self.language:
+            body["language"] = self.language
+        if self.ip_opt:
+            body["ip_opt"] = self.ip_opt
         if self.timestamp_opt:
             body["timestamp_opt"] = _written_time(self.timestamp_opt)
         if self.merge_fields:

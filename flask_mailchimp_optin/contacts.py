@@ -89,13 +89,12 @@ def add(tx: Transaction, services: Services, made: list[Contact]) -> None:
 
 
 def add_alike(
-    tx: Transaction, services: Services, contact: Contact, rows: list[dict[str, Any]]
+    tx: Transaction, services: Services, contact: Contact, each: list[tuple[str, str]]
 ) -> None:
-    """Insert contacts that are as this one, but for what each row says."""
-    table = services.tables.contact
-    alike = {name: getattr(contact, name) for name in _filled(table, [vars(contact)])}
-    names = rows[0].keys() if rows else ()
-    tx.insert_alike(table, {n: v for n, v in alike.items() if n not in names}, rows)
+    """Insert contacts that are as this one, but for address and profile."""
+    table, own = services.tables.contact, ("address", "profile")
+    names = [name for name in _filled(table, [vars(contact)]) if name not in own]
+    tx.insert_alike(table, {name: getattr(contact, name) for name in names}, own, each)
 
 
 def _filled(table: Table, rows: list[dict[str, Any]]) -> list[str]:

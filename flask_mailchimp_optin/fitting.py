@@ -159,6 +159,8 @@ def fit_all(
 
 
 def _fit_field(field: Mapping[str, Any], value: Any) -> Any:
+    if isinstance(value, str) and field.get("type") == "text":
+        return value  # as nearly always
     choices, phone_format = field.get("choices") or (), field.get("phone_format") or ""
     return fit(str(field.get("type")), value, choices=choices, phone_format=phone_format)
 

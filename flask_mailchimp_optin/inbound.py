@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, insert, or_, select, update
 
 from . import contacts, memory, outbox
 from .errors import ChangedMeanwhile
@@ -132,17 +132,6 @@ def look(
             .values(look=True, due_at=services.now(), version=table.c.version + 1)
         )
     return set(rows)
-
-
-def waiting_rings(tx: Transaction, services: Services, connection_id: int) -> int:
-    """How many rings wait to be worked off."""
-    events, audiences = services.tables.webhook_event, services.tables.audience
-    query = (
-        select(func.count())
-        .select_from(events.join(audiences, audiences.c.id == events.c.audience_id))
-        .where(audiences.c.connection_id == connection_id, events.c.outcome.is_(None))
-    )
-    return int(tx.value(query) or 0)
 
 
 def follow(

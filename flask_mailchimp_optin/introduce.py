@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from . import contacts, erasures, memory, outbox, runs, verdicts
 from .client import BatchAnswer, Write
-from .consent import Member, Status, Verb
+from .consent import Status, Verb
 from .errors import MailchimpError
 from .fitting import fit_all
 from .mapping import Snapshot
@@ -23,6 +23,8 @@ from .memory import Contact
 from .round import Round
 from .services import Transaction, chunks
 from .walk import Found
+
+_RECORD = ("customer_key", "audience_id", "own_list", "address", "opt_in")
 
 
 @dataclass
@@ -42,12 +44,13 @@ class Call:
 class _Ready:
     """Somebody plain: their record, and of a yes what is sent.
 
+    :ivar record: the values of :data:`_RECORD`.
     :ivar tags: the merge tags that get a value.
     """
 
     key: str
     address: str
-    record: dict[str, Any]
+    record: tuple[Any, ...]
     write: Write | None = None
     tags: str = ""
     profile: str = ""
@@ -74,13 +77,7 @@ class Introductions:
             if problem:
                 continue
             key, address = snapshot.key, str(snapshot.address)
-            record = {
-                "customer_key": key,
-                "audience_id": audience_id,
-                "own_list": snapshot.list_id is not None,
-                "address": address,
-                "opt_in": snapshot.opt_in,
-            }
+            record = (key, audience_id, snapshot.list_id is not None, address, snapshot.opt_in)
             if snapshot.opt_in is not True:
                 self._ready.append(_Ready(key, address, record))
                 continue
@@ -122,9 +119,10 @@ class Introductions:
             query = select(contact.c.address).where(here, contact.c.address.in_(chunk))
             known |= {row.address for row in tx.rows(query)}
         decided: set[str] = set()
-        for chunk in chunks(list(once)):
-            query = select(ledger.c.customer_key).where(ledger.c.customer_key.in_(chunk))
-            decided |= {row.customer_key for row in tx.rows(query)}
+        if tx.value(select(ledger.c.id).limit(1)) is not None:
+            for chunk in chunks(list(once)):
+                query = select(ledger.c.customer_key).where(ledger.c.customer_key.in_(chunk))
+                decided |= {row.customer_key for row in tx.rows(query)}
         return [s for s in once.values() if s.address not in known and s.key not in decided]
 
     def take(self, tx: Transaction) -> set[str]:
@@ -140,9 +138,9 @@ class Introductions:
         plain = [r for r in self._ready if r.key not in changed and r.address not in owned]
         told = [ready for ready in plain if ready.write is not None]
         alike = {"connection_id": house.connection_id, "seen_at": now}
-        tx.insert_alike(services.tables.customer, alike, [ready.record for ready in plain])
-        rows = [{"address": ready.address, "profile": ready.profile} for ready in told]
-        contacts.add_alike(tx, services, contact, rows)
+        records = [ready.record for ready in plain]
+        tx.insert_alike(services.tables.customer, alike, _RECORD, records)
+        contacts.add_alike(tx, services, contact, [(r.address, r.profile) for r in told])
         call.writes = [ready.write for ready in told if ready.write is not None]
         call.people = {ready.address: (ready.key, ready.tags) for ready in told}
         return {ready.key for ready in plain}
@@ -178,14 +176,16 @@ def remember(here: Round, run_id: int, call: Call, answer: BatchAnswer | None) -
     :param answer: None if the whole call was refused.
     """
     told = answer or BatchAnswer(members={}, refused={})
-    alike: dict[tuple[Member, str], list[str]] = {}
+    alike: dict[tuple[Any, ...], list[str]] = {}
     for address, (_, tags) in call.people.items():
         if address in told.created:
-            member = memory.member_of(told.members[address])
-            alike.setdefault((member, tags), []).append(address)
+            read = told.members[address]
+            what = read.status, read.last_changed, read.timestamp_opt, tags
+            alike.setdefault(what, []).append(address)
     settled = []
     refused = [a for a in call.people if answer is None or a in told.refused]
-    for (member, tags), addresses in alike.items():
+    for (*_, tags), addresses in alike.items():
+        member = memory.member_of(told.members[addresses[0]])
         contact = Contact(**vars(call.contact))
         contact.profile_tags = tags
         here.news, here.verbs = [], []

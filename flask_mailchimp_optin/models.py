@@ -288,11 +288,15 @@ def _contact() -> list[Any]:
         _fk("contact", "connection_id", "connection"),
         _fk("contact", "audience_id", "audience"),
         UniqueConstraint("audience_id", "address", name=f"uq_{PREFIX}contact_address"),
-        Index(f"ix_{PREFIX}contact_due", "connection_id", "wanted", "due_at", "id"),
+        _some(
+            f"ix_{PREFIX}contact_due",
+            "due_at IS NOT NULL",
+            *("connection_id", "wanted", "due_at", "id"),
+        ),
         _some(
             f"ix_{PREFIX}contact_refusal", "refusal IS NOT NULL", "connection_id", "refusal", "id"
         ),
-        Index(f"ix_{PREFIX}contact_run", "run_id"),
+        _some(f"ix_{PREFIX}contact_run", "run_id IS NOT NULL", "run_id"),
     ]
 
 

@@ -135,13 +135,6 @@ def oldest(tx: Transaction, services: Services, tenant: str) -> list[Row[Any]]:
     return ahead or _first(tx, services, tenant)
 
 
-def waits(tx: Transaction, services: Services, tenant: str) -> bool:
-    """Whether there is anything to absorb."""
-    table = services.tables.outbox
-    mine = (table.c.tenant == tenant, table.c.tenant.is_(None))
-    return any(tx.row(select(table.c.id).where(whose).limit(1)) is not None for whose in mine)
-
-
 def _first(
     tx: Transaction, services: Services, tenant: str, *, nos: bool = False
 ) -> list[Row[Any]]:

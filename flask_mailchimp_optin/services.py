@@ -8,15 +8,27 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blinker import NamedSignal
-from sqlalchemy import Connection, Row, Table, bindparam, func, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Row,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
@@ -78,31 +90,33 @@ class Transaction:
         return int(self.connection.execute(statement, rows).rowcount) if rows else 0
 
     def insert_alike(
-        self, table: Table, alike: Mapping[str, Any], rows: list[dict[str, Any]]
+        self,
+        table: Table,
+        alike: Mapping[str, Any],
+        names: Sequence[str],
+        rows: list[tuple[Any, ...]],
     ) -> None:
         """Insert rows that have most of their values in common.
 
         These are made ready for the driver once, not for each row, which takes longer than the insert.
 
         :param alike: the values in common.
-        :param rows: the others; the same columns in each.
+        :param names: the columns of the others.
+        :param rows: their values.
         """
         if not rows:
             return
-        dialect, names = self.connection.dialect, [*alike, *rows[0]]
-        ready = {
-            name: process
-            for name in names
-            if (process := table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
-        }
-
-        statement = insert(table).inline().compile(dialect=dialect, column_keys=names)
-        common = {n: ready[n](value) if n in ready else value for n, value in alike.items()}
-        own = [(name, ready[name]) for name in rows[0] if name in ready]
-        given: list[Any] = [common | row | {n: make(row[n]) for n, make in own} for row in rows]
-        if statement.positiontup:
-            given = list(map(itemgetter(*statement.positiontup), given))
-        self.connection.exec_driver_sql(str(statement), given)
+        every = (*alike, *names)
+        statement, order, ready = _insertion(table, every, self.connection.dialect)
+        common = tuple(ready[n](value) if n in ready else value for n, value in alike.items())
+        columns = zip(names, zip(*rows, strict=True), strict=True)
+        made = (map(ready[name], column) if name in ready else column for name, column in columns)
+        given: list[Any] = [common + row for row in zip(*made, strict=True)]
+        if order:
+            given = list(map(itemgetter(*map(every.index, order)), given))
+        else:
+            given = [dict(zip(every, values, strict=True)) for values in given]
+        self.connection.exec_driver_sql(statement, given)
 
     def update_each(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Change rows by their ``id``, each to values of its own.
@@ -122,6 +136,20 @@ class Transaction:
         key = self.connection.execute(statement).inserted_primary_key
         assert key is not None  # noqa: S101  # nosec B101  # a single-row insert has one
         return int(key[0])
+
+
+@lru_cache(maxsize=16)
+def _insertion(
+    table: Table, names: tuple[str, ...], dialect: Dialect
+) -> tuple[str, list[str] | None, dict[str, Any]]:
+    """An insert as the driver takes it; the columns' order, if that counts; what makes values ready."""
+    statement = insert(table).inline().compile(dialect=dialect, column_keys=names)
+    ready = {
+        name: process
+        for name in names
+        if (process := table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
+    }
+    return str(statement), statement.positiontup, ready
 
 
 @dataclass(frozen=True, kw_only=True)

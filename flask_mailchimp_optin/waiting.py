@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, literal, or_, select
 
-from . import hooks, outbox, reconcile, runs, site
-from .inbound import waiting_rings
+from . import hooks, reconcile, runs, site
 from .models import utc
 from .services import Services, Transaction
 from .settle import WANTED, due
@@ -46,26 +45,36 @@ def _busy(services: Services) -> Any:
     """The query for connections that may have something to do, whatever the time is."""
     t, now = services.tables, services.now()
     mine = t.contact.c.connection_id == t.connection.c.id
-    here = t.audience.c.connection_id == t.connection.c.id
-    theirs = t.outbox.c.tenant == t.connection.c.tenant
-    nobodys, a_no = t.outbox.c.tenant.is_(None), t.outbox.c.has_no.is_(True)
     is_due = t.contact.c.due_at <= now
     may_be_busy = or_(
         *(_any(mine, t.contact.c.wanted.is_(wanted), is_due) for wanted in WANTED),
-        _any(theirs),
-        _any(nobodys),
-        _any(
-            here,
-            t.webhook_event.c.audience_id == t.audience.c.id,
-            t.webhook_event.c.outcome.is_(None),
-        ),
+        _said(services, t.connection.c),
         _any(t.sync_run.c.connection_id == t.connection.c.id, t.sync_run.c.state == runs.RUNNING),
-        _any(here, hooks.unchecked(services)),
+        _any(t.audience.c.connection_id == t.connection.c.id, hooks.unchecked(services)),
     )
+    theirs, nobodys = _outbox(services, t.connection.c)
+    a_no = t.outbox.c.has_no.is_(True)
     urgent = or_(
         _any(mine, t.contact.c.wanted.is_(False), is_due), _any(theirs, a_no), _any(nobodys, a_no)
     )
     return select(t.connection.c.id, urgent.label("urgent")).where(may_be_busy)
+
+
+def _said(services: Services, connection: Any) -> Any:
+    """The condition that customers or Mailchimp said something that nobody has heard yet.
+
+    :param connection: a row of it, or its columns.
+    """
+    event, audience = services.tables.webhook_event, services.tables.audience
+    here = audience.c.connection_id == connection.id, event.c.audience_id == audience.c.id
+    rings = _any(*here, event.c.outcome.is_(None))
+    return or_(*map(_any, _outbox(services, connection)), rings)
+
+
+def _outbox(services: Services, connection: Any) -> tuple[Any, Any]:
+    """The conditions for the outbox rows of this tenant, and of nobody's; an index finds either."""
+    table = services.tables.outbox
+    return table.c.tenant == connection.tenant, table.c.tenant.is_(None)
 
 
 def _any(*conditions: Any) -> Any:
@@ -78,7 +87,7 @@ def _is_daily_due(services: Services, connection: Row[Any]) -> bool:
 
 
 def _has_work(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    if _said(tx, services, connection):
+    if tx.value(select(_said(services, connection))):
         return True
     if not may_send(tx, services, connection):
         return False
@@ -95,26 +104,14 @@ def turned_up(tx: Transaction, services: Services, connection: Row[Any]) -> bool
 
     Or another worker, that has asked for a shard.
     """
-    shard = services.tables.shard
-    asked = select(shard.c.id).where(
-        shard.c.connection_id == connection.id, shard.c.asked.is_(True)
+    contact, shard = services.tables.contact, services.tables.shard
+    nos = contact.c.wanted.is_(False), contact.c.due_at <= services.now()
+    query = or_(
+        _said(services, connection),
+        _any(contact.c.connection_id == connection.id, *nos),
+        _any(shard.c.connection_id == connection.id, shard.c.asked.is_(True)),
     )
-    contact = services.tables.contact
-    nos = select(contact.c.id).where(
-        contact.c.connection_id == connection.id,
-        contact.c.wanted.is_(False),
-        contact.c.due_at <= services.now(),
-    )
-    return _said(tx, services, connection) or any(
-        tx.value(query.limit(1)) is not None for query in (nos, asked)
-    )
-
-
-def _said(tx: Transaction, services: Services, connection: Row[Any]) -> bool:
-    """Whether customers or Mailchimp said something that nobody has heard yet."""
-    return outbox.waits(tx, services, connection.tenant) or bool(
-        waiting_rings(tx, services, connection.id)
-    )
+    return bool(tx.value(select(query)))
 
 
 def _run_to_do(tx: Transaction, services: Services, connection: Row[Any]) -> bool:

@@ -18,7 +18,6 @@ from flask_mailchimp_optin import (
     drain,
     figures,
     hooks,
-    inbound,
     outbox,
     settle,
     shards,
@@ -147,7 +146,6 @@ def _save(tx: Transaction, services: Services) -> None:
 
 
 def _rings(tx: Transaction, services: Services) -> None:
-    inbound.waiting_rings(tx, services, 1)
     hooks.by_token(tx, services, "a-token-of-nobody")
 
 
