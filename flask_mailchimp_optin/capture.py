@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, event, insert, inspect
+from sqlalchemy import Table, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.base import PassiveFlag
 
@@ -19,7 +19,7 @@ from . import bulk, outbox
 from .ledger import Facts, named_facts, truncate_ip
 from .mapping import BoundMapping
 from .outbox import Change
-from .services import FOLLOWING, WAKE, Services
+from .services import FOLLOWING, WAKE, Services, insert_rows
 
 _PENDING = "mailchimp_optin_pending"
 #: For an attribute's history: nothing is loaded for it.
@@ -65,25 +65,29 @@ class Capture:
             event.listen(attribute, "set", _keep_old, active_history=True, propagate=True)
 
     def _inserted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
-        self._note(state, None, is_new=True)
+        self._note(self.find(), state, None, is_new=True)
 
     def _updated(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
         # after_update fires without a net change too: look at the history.
-        changed = [
-            name
-            for name in state.committed_state
-            if state.get_history(name, _AS_IT_IS).has_changes()
-        ]
-        if changed:
-            mapping = self.find().mapping
-            if mapping.watch_all or not mapping.watched.isdisjoint(changed):
-                self._note(state, _box_before(mapping, state))
+        services = self.find()
+        mapping = services.mapping
+        for name in state.committed_state:
+            matters = mapping.watch_all or name in mapping.watched
+            if matters and state.get_history(name, _AS_IT_IS).has_changes():
+                self._note(services, state, _box_before(mapping, state))
+                return
 
     def _deleted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
-        self._note(state, self.find().mapping.box(state.obj()))
+        services = self.find()
+        self._note(services, state, services.mapping.box(state.obj()))
 
     def _note(
-        self, state: InstanceState[Any], before: bool | None, *, is_new: bool = False
+        self,
+        services: Services,
+        state: InstanceState[Any],
+        before: bool | None,
+        *,
+        is_new: bool = False,
     ) -> None:
         session = state.session
         if session is None:
@@ -91,7 +95,7 @@ class Capture:
         pending: dict[Capture, _Flush] = session.info.setdefault(_PENDING, {})
         flush = pending.get(self)
         if flush is None:
-            flush = pending[self] = _Flush(self.find(), [])
+            flush = pending[self] = _Flush(services, [])
         flush.noted.append((state.obj(), before, is_new))
 
     def write(self, session: Session, changes: dict[str | None, list[Change]]) -> None:
@@ -114,12 +118,16 @@ class Capture:
         self._insert(session, services, tables.decision, decisions)
 
     def _insert(
-        self, session: Session, services: Services, table: Table, rows: list[dict[str, Any]]
+        self,
+        session: Session,
+        services: Services,
+        table: Table,
+        rows: list[dict[str, Any]],
     ) -> None:
         if not rows:
             return  # a bulk write that matched nobody
         connection = session.connection(bind_arguments={"mapper": services.mapping.mapper})
-        connection.execute(insert(table), rows)
+        insert_rows(connection, table, tuple(rows[0]), [tuple(row.values()) for row in rows])
         if table is services.tables.outbox:
             session.info[WAKE] = services
 

@@ -104,19 +104,8 @@ class Transaction:
         :param names: the columns of the others.
         :param rows: their values.
         """
-        if not rows:
-            return
-        every = (*alike, *names)
-        statement, order, ready = _insertion(table, every, self.connection.dialect)
-        common = tuple(ready[n](value) if n in ready else value for n, value in alike.items())
-        columns = zip(names, zip(*rows, strict=True), strict=True)
-        made = (map(ready[name], column) if name in ready else column for name, column in columns)
-        given: list[Any] = [common + row for row in zip(*made, strict=True)]
-        if order:
-            given = list(map(itemgetter(*map(every.index, order)), given))
-        else:
-            given = [dict(zip(every, values, strict=True)) for values in given]
-        self.connection.exec_driver_sql(statement, given)
+        if rows:
+            insert_rows(self.connection, table, names, rows, alike)
 
     def update_each(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Change rows by their ``id``, each to values of its own.
@@ -138,18 +127,58 @@ class Transaction:
         return int(key[0])
 
 
+def insert_rows(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    alike: Mapping[str, Any] | None = None,
+) -> None:
+    """Insert rows, at least one, as the driver takes them: a host's commit and a first sync wait for it.
+
+    :param names: the columns.
+    :param rows: their values.
+    :param alike: values that all rows have in common, of other columns.
+    """
+    common, options = alike or {}, connection.get_execution_options()
+    schemas = tuple((options.get("schema_translate_map") or {}).items())
+    every = (*common, *names)
+    statement, order, ready = _insertion(table, every, connection.dialect, schemas)
+    first = tuple(ready[n](value) if n in ready else value for n, value in common.items())
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    made = (map(ready[name], column) if name in ready else column for name, column in columns)
+    given: list[Any] = [first + row for row in zip(*made, strict=True)]
+    if order is not None:
+        given = list(map(order, given))
+    else:
+        given = [dict(zip(every, values, strict=True)) for values in given]
+    # A list of one would go the longer way of many.
+    connection.exec_driver_sql(statement, given if len(given) > 1 else given[0])
+
+
 @lru_cache(maxsize=16)
 def _insertion(
-    table: Table, names: tuple[str, ...], dialect: Dialect
-) -> tuple[str, list[str] | None, dict[str, Any]]:
-    """An insert as the driver takes it; the columns' order, if that counts; what makes values ready."""
-    statement = insert(table).inline().compile(dialect=dialect, column_keys=names)
+    table: Table, names: tuple[str, ...], dialect: Dialect, schemas: tuple[tuple[Any, Any], ...]
+) -> tuple[str, Callable[[tuple[Any, ...]], Any] | None, dict[str, Any]]:
+    """An insert as the driver takes it; what puts values in order, if it counts; what readies them."""
+    statement = (
+        insert(table)
+        .inline()
+        .compile(
+            dialect=dialect,
+            column_keys=names,
+            schema_translate_map=dict(schemas) or None,
+            render_schema_translate=bool(schemas),
+        )
+    )
     ready = {
         name: process
         for name in names
         if (process := table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
     }
-    return str(statement), statement.positiontup, ready
+    order = statement.positiontup
+    in_order = itemgetter(*map(names.index, order)) if order else None
+    return str(statement), in_order, ready
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,5 @@ def current() -> State:
 
 def current_or(default: State) -> State:
     """The state of the application at work; the default outside an application context."""
-    if has_app_context() and NAME in current_app.extensions:
-        return current()
-    return default
+    found: State = current_app.extensions.get(NAME, default) if has_app_context() else default
+    return found

@@ -26,7 +26,7 @@ logger: logging.Logger = logging.getLogger("flask_mailchimp_optin")
 PREFIX = f"{__package__}.jobs."  # of our functions' names, in jobs
 FLAG_S = 60  # how long "somebody is on the way" holds, should the job be lost
 _BREAK_S = 5.0  # how long Redis is left alone after it failed
-_LULL_S = 0.01  # between two talks with Redis: commits that come meanwhile are one
+_LULL_S = 0.05  # between two talks with Redis: commits that come meanwhile are one
 _LAST_S = 1.0  # how long a process that ends waits for Redis
 
 
@@ -136,6 +136,7 @@ class _Talker:
         self._queue: SimpleQueue[Waker | None] = SimpleQueue()
         self._asked: set[Waker] = set()
         self._at: Waker | None = None
+        self._hurry = threading.Event()  # somebody waits: no lull
         self._thread: threading.Thread | None = None
 
     def ask(self, waker: Waker) -> None:
@@ -158,6 +159,7 @@ class _Talker:
     def wait(self, waker: Waker, seconds: float) -> None:
         """Until its worker was asked for, or in vain; at most so long."""
         deadline = time.monotonic() + seconds
+        self._hurry.set()
         while (waker in self._asked or self._at is waker) and time.monotonic() < deadline:
             time.sleep(0.001)
 
@@ -167,7 +169,8 @@ class _Talker:
             self._asked.discard(waker)  # whoever commits from now on asks again
             waker.wake()
             self._at = None
-            time.sleep(_LULL_S)
+            self._hurry.wait(_LULL_S)
+            self._hurry.clear()
 
     def _finish(self) -> None:
         """A script's last commit is worth a moment's patience at its end."""

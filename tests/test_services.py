@@ -6,12 +6,14 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from flask_mailchimp_optin.services import Transaction
+from flask_mailchimp_optin.models import Time, utc
+from flask_mailchimp_optin.services import Transaction, insert_rows
 from tests.house import Host
 
 
@@ -65,3 +67,24 @@ def test_what_may_succeed_is_tried_again_and_nothing_is_half_written(
         connected.services.transact(work)
     assert len(done) == tries
     assert names(connected) == ({"try 3"} if tries == 3 else {"Newsletter"})
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("schema", [None, "elsewhere"])
+def test_rows_are_inserted_as_ever_where_the_connection_says(
+    number: int, schema: str | None
+) -> None:
+    table = sa.Table(
+        "things", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String(9)), sa.Column("good", sa.Boolean), sa.Column("at", Time),
+    )  # fmt: skip
+    at, rows = datetime(2026, 11, 27, 12, tzinfo=UTC), [(f"n{n}", n == 0) for n in range(number)]
+    with sa.create_engine("sqlite://").connect() as connection:
+        connection.exec_driver_sql("ATTACH ':memory:' AS elsewhere")
+        connection.execution_options(schema_translate_map={None: schema})
+        table.create(connection)
+        insert_rows(connection, table, ("name", "good"), rows, {"at": at})
+        found = connection.execute(sa.select(table.c.name, table.c.good, table.c.at))
+        assert [(name, good, utc(when)) for name, good, when in found] == [(*r, at) for r in rows]
+        where = connection.exec_driver_sql(f"SELECT count(*) FROM {schema or 'main'}.things")
+        assert where.scalar() == number
