@@ -262,7 +262,7 @@ def test_a_first_sync_is_shared_out_under_kills(parts: Parts) -> None:
     assert (run.kind, run.state, run.customers_done) == ("initial", "done", MANY)
     there = [m["status"] for m in sandbox.members(host.list_id).values()]
     assert there == MANY * ["subscribed"]
-    assert together > 2
+    assert together > 1
     assert kills == 4
     assert sandbox.peak_connections <= at_once
 
