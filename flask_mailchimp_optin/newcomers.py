@@ -120,7 +120,8 @@ def step(
     if left:
         here = Round(services, lease, connection, client, Recent(client, services.now), audience)
         since = datetime.fromisoformat(_cursor(run)["nobody_at"])
-        _tell(here, _calls(here, run.id, left, since, goes_on), run.id)
+        calls = _calls(here, run.id, left, since, goes_on)
+        _tell(here, calls, run.id, few=run.customers <= LARGEST_BATCH)
     elif isinstance(lease, Lease):
         _end(services, lease, connection, run.id)
     return bool(left)
@@ -243,8 +244,11 @@ def _archived_since(here: Round, at: datetime) -> set[str]:
     return set(reading.members)
 
 
-def _tell(here: Round, calls: Iterator[Call], run_id: int) -> None:
-    """Make the calls, several at a time, and write down what was answered."""
+def _tell(here: Round, calls: Iterator[Call], run_id: int, *, few: bool) -> None:
+    """Make the calls, several at a time, and write down what was answered.
+
+    :param few: there is one.
+    """
     stopped: MailchimpError | None = None
     gone = False
 
@@ -252,8 +256,9 @@ def _tell(here: Round, calls: Iterator[Call], run_id: int) -> None:
         while not (stopped or gone) and (call := next(calls, None)) is not None:
             yield call
 
+    given = list(calls) if few else as_long_as_it_can()
     try:
-        for call, answer in here.at_once(lambda c: introduce.post(here, c), as_long_as_it_can()):
+        for call, answer in here.at_once(lambda c: introduce.post(here, c), given):
             if isinstance(answer, BatchAnswer):
                 introduce.remember(here, run_id, call, answer)
                 continue

@@ -39,11 +39,16 @@ _PARK_AFTER = 8  # attempts, before a person has to look
 
 
 def together(
-    here: Round, ready: Iterable[list[tuple[Contact, Verb]]], goes_on: Callable[[], bool]
+    here: Round,
+    ready: Iterable[list[tuple[Contact, Verb]]],
+    goes_on: Callable[[], bool],
+    *,
+    few: bool,
 ) -> None:
     """UPSERT and REMOVE: up to 500 in one call, and several calls at a time.
 
     :param goes_on: whether there may be more calls than go out at once.
+    :param few: they are made ready in a moment, for one call or two.
     """
     stopped: MailchimpError | None = None
 
@@ -54,7 +59,8 @@ def together(
             if part := _write_down(here, here.not_overtaken(part)):
                 yield part
 
-    for part, answer in here.at_once(lambda part: _post(here, part), written_down()):
+    calls = list(written_down()) if few else written_down()
+    for part, answer in here.at_once(lambda part: _post(here, part), calls):
         sent = [contact for contact, _ in part]
         try:
             whole = _finished(here, part, answer)

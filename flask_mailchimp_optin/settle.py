@@ -132,7 +132,8 @@ def _run(here: Round, picked: list[Contact], goes_on: Callable[[], bool]) -> Non
     for contact in orphans:
         leave.part(here, contact)
     owned = [c for c in picked if not c.orphan]
-    send.together(here, _ready(here, owned, _read(here, owned)), goes_on)
+    few = len(owned) <= LARGEST_BATCH
+    send.together(here, _ready(here, owned, _read(here, owned)), goes_on, few=few)
     for contact, verb in [v for v in here.verbs if v[1] in _ALONE]:
         send.alone(here, contact, verb)
     here.tell()

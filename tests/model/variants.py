@@ -103,9 +103,9 @@ def acknowledged_without_version(patch: Patch) -> None:
     """An answer acknowledges whatever is known of the customer by then."""
     together = send.together
 
-    def sent(here: Round, ready: Any, goes_on: Any) -> None:
+    def sent(here: Round, ready: Any, goes_on: Any, *, few: bool) -> None:
         verbs = list(ready)
-        together(here, verbs, goes_on)
+        together(here, verbs, goes_on, few=few)
         table = here.services.tables.outbox
         told = [contact.pair for some in verbs for contact, _ in some]
         keys = [key for pair in told for key in here.keys.get(pair, [])]
