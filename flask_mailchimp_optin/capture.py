@@ -118,11 +118,7 @@ class Capture:
         self._insert(session, services, tables.decision, decisions)
 
     def _insert(
-        self,
-        session: Session,
-        services: Services,
-        table: Table,
-        rows: list[dict[str, Any]],
+        self, session: Session, services: Services, table: Table, rows: list[dict[str, Any]]
     ) -> None:
         if not rows:
             return  # a bulk write that matched nobody
