@@ -65,29 +65,22 @@ class Capture:
             event.listen(attribute, "set", _keep_old, active_history=True, propagate=True)
 
     def _inserted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
-        self._note(self.find(), state, None, is_new=True)
+        self._note(state, None, is_new=True)
 
     def _updated(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
         # after_update fires without a net change too: look at the history.
-        services = self.find()
-        mapping = services.mapping
+        mapping = self.find().mapping
         for name in state.committed_state:
             matters = mapping.watch_all or name in mapping.watched
             if matters and state.get_history(name, _AS_IT_IS).has_changes():
-                self._note(services, state, _box_before(mapping, state))
+                self._note(state, _box_before(mapping, state))
                 return
 
     def _deleted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
-        services = self.find()
-        self._note(services, state, services.mapping.box(state.obj()))
+        self._note(state, self.find().mapping.box(state.obj()))
 
     def _note(
-        self,
-        services: Services,
-        state: InstanceState[Any],
-        before: bool | None,
-        *,
-        is_new: bool = False,
+        self, state: InstanceState[Any], before: bool | None, *, is_new: bool = False
     ) -> None:
         session = state.session
         if session is None:
@@ -95,7 +88,7 @@ class Capture:
         pending: dict[Capture, _Flush] = session.info.setdefault(_PENDING, {})
         flush = pending.get(self)
         if flush is None:
-            flush = pending[self] = _Flush(services, [])
+            flush = pending[self] = _Flush(self.find(), [])
         flush.noted.append((state.obj(), before, is_new))
 
     def write(self, session: Session, changes: dict[str | None, list[Change]]) -> None:
