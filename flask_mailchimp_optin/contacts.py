@@ -18,7 +18,7 @@ from .errors import ChangedMeanwhile
 from .mapping import Snapshot
 from .memory import Contact, late_read, late_text
 from .models import utc
-from .services import Services, Transaction, chunks
+from .services import Services, Transaction, chunks, insert_rows
 
 #: What settling writes only if the contact has not moved on meanwhile: whatever moved it has said when
 #: it is due, whose it is, and that earlier refusals count no more.
@@ -94,7 +94,8 @@ def add_alike(
     """Insert contacts that are as this one, but for address and profile."""
     table, own = services.tables.contact, ("address", "profile")
     names = [name for name in _filled(table, [vars(contact)]) if name not in own]
-    tx.insert_alike(table, {name: getattr(contact, name) for name in names}, own, each)
+    alike = {name: getattr(contact, name) for name in names}
+    insert_rows(tx.connection, table, own, each, alike)
 
 
 def _filled(table: Table, rows: list[dict[str, Any]]) -> list[str]:

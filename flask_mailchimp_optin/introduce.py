@@ -21,7 +21,7 @@ from .fitting import fit_all
 from .mapping import Snapshot
 from .memory import Contact
 from .round import Round
-from .services import Transaction, chunks
+from .services import Transaction, chunks, insert_rows
 from .walk import Found
 
 _RECORD = ("customer_key", "audience_id", "own_list", "address", "opt_in")
@@ -139,7 +139,7 @@ class Introductions:
         told = [ready for ready in plain if ready.write is not None]
         alike = {"connection_id": house.connection_id, "seen_at": now}
         records = [ready.record for ready in plain]
-        tx.insert_alike(services.tables.customer, alike, _RECORD, records)
+        insert_rows(tx.connection, services.tables.customer, _RECORD, records, alike)
         contacts.add_alike(tx, services, contact, [(r.address, r.profile) for r in told])
         call.writes = [ready.write for ready in told if ready.write is not None]
         call.people = {ready.address: (ready.key, ready.tags) for ready in told}

@@ -89,24 +89,6 @@ class Transaction:
             return int(self.connection.execute(statement).rowcount)
         return int(self.connection.execute(statement, rows).rowcount) if rows else 0
 
-    def insert_alike(
-        self,
-        table: Table,
-        alike: Mapping[str, Any],
-        names: Sequence[str],
-        rows: list[tuple[Any, ...]],
-    ) -> None:
-        """Insert rows that have most of their values in common.
-
-        These are made ready for the driver once, not for each row, which takes longer than the insert.
-
-        :param alike: the values in common.
-        :param names: the columns of the others.
-        :param rows: their values.
-        """
-        if rows:
-            insert_rows(self.connection, table, names, rows, alike)
-
     def update_each(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Change rows by their ``id``, each to values of its own.
 
@@ -134,12 +116,17 @@ def insert_rows(
     rows: Sequence[tuple[Any, ...]],
     alike: Mapping[str, Any] | None = None,
 ) -> None:
-    """Insert rows, at least one, as the driver takes them: a host's commit and a first sync wait for it.
+    """Insert rows as the driver takes them: a host's commit and a first sync wait for it.
+
+    Values that all have in common are made ready once, not for each row, which takes longer than the
+    insert.
 
     :param names: the columns.
     :param rows: their values.
     :param alike: values that all rows have in common, of other columns.
     """
+    if not rows:
+        return
     common, options = alike or {}, connection.get_execution_options()
     schemas = tuple((options.get("schema_translate_map") or {}).items())
     every = (*common, *names)

@@ -176,6 +176,7 @@ class _Talker:
         """A script's last commit is worth a moment's patience at its end."""
         if self._thread is not None:
             self._queue.put(None)
+            self._hurry.set()
             self._thread.join(_LAST_S)
 
 
