@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -11,18 +12,26 @@ ROUNDS = 7
 Work = Callable[[], None]
 
 
-def seconds(work: Work) -> float:
-    """How long it takes."""
+def seconds(work: Work, times: int = 1) -> float:
+    """How long it takes, each time on average; nobody begins with another's garbage."""
+    gc.collect()
     begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - begin) / times
 
 
-def compare(name: str, ours: Work, baseline: Work, n: int, note: str) -> dict[str, Any]:
-    """One row: both in turns, after one of each that does not count."""
+def compare(
+    name: str, ours: Work, baseline: Work, n: int, note: str, times: int = 1
+) -> dict[str, Any]:
+    """One row: both in turns, after one of each that does not count.
+
+    :param times: so many in a row, where a single one has a full garbage collection or has none.
+    """
     ours()
     baseline()
-    return row(name, "s", [(seconds(ours), seconds(baseline)) for _ in range(ROUNDS)], n, note)
+    pairs = [(seconds(ours, times), seconds(baseline, times)) for _ in range(ROUNDS)]
+    return row(name, "s", pairs, n, note)
 
 
 def row(
