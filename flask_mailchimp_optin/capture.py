@@ -7,11 +7,12 @@ commit. A rollback, also of a savepoint, leaves nothing. Nothing here may raise 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from itertools import chain
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, event, inspect
+from sqlalchemy import ClauseElement, Table, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.base import PassiveFlag
 
@@ -25,6 +26,17 @@ _PENDING = "mailchimp_optin_pending"
 #: For an attribute's history: nothing is loaded for it.
 _AS_IT_IS = PassiveFlag.PASSIVE_NO_INITIALIZE
 
+
+class _Before(Enum):
+    """What the box was before, where that is no value."""
+
+    #: A new row has none.
+    NEW = "new"
+    #: It was not touched, and need not be read.
+    SAME = "same"
+
+
+_NEW, _SAME = _Before
 _captures: dict[type[Any], Capture] = {}
 _listening = False
 
@@ -54,44 +66,67 @@ class Capture:
 
     def __init__(self, model: type[Any], find: Callable[[], Services]) -> None:
         self.find = find
-        # `raw`: the states, not the objects, which SQLAlchemy would have to find for each event.
-        event.listen(model, "after_insert", self._inserted, raw=True, propagate=True)
-        event.listen(model, "after_update", self._updated, raw=True, propagate=True)
-        event.listen(model, "after_delete", self._deleted, raw=True, propagate=True)
+        # SQLAlchemy calls us with the state and without a wrapper, which takes it as long as we take.
+        bare: dict[str, Any] = {"raw": True, "retval": True, "propagate": True}
+        event.listen(model, "after_insert", self._inserted, **bare)
+        event.listen(model, "before_update", self._updating, **bare)
+        event.listen(model, "after_update", self._updated, **bare)
+        event.listen(model, "after_delete", self._deleted, **bare)
+        #: Of these it is quickly told whether they have changed; it may take long of a collection.
+        self.columns: frozenset[str] = frozenset(inspect(model).column_attrs.keys())
         opt_in = find().mapping.mapping.opt_in
-        if opt_in in inspect(model).column_attrs:
+        if opt_in in self.columns:
             # An expired attribute that is set would otherwise lose its old value.
             attribute = getattr(model, opt_in)
-            event.listen(attribute, "set", _keep_old, active_history=True, propagate=True)
+            event.listen(attribute, "set", _keep_old, active_history=True, include_key=True, **bare)
 
     def _inserted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
-        self._note(state, None, is_new=True)
+        self._note(state, _NEW)
+
+    def _updating(self, mapper: Mapper[Any], connection: Any, state: InstanceState[Any]) -> None:
+        # What is set to an SQL expression has no history any more once the database has worked it out.
+        values = state.dict
+        for name in state.committed_state:
+            value = values.get(name)
+            if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+                self._updated(mapper, connection, state)
+                return
 
     def _updated(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
         # after_update fires without a net change too: look at the history.
-        mapping = self.find().mapping
+        mapping = None
         for name in state.committed_state:
+            is_column = name in self.columns
+            if is_column and not _has_changed(state, name):
+                continue
+            mapping = mapping or self._mapping(state)
             matters = mapping.watch_all or name in mapping.watched
-            if matters and state.get_history(name, _AS_IT_IS).has_changes():
+            if matters and (is_column or _has_changed(state, name)):
                 self._note(state, _box_before(mapping, state))
                 return
 
     def _deleted(self, _mapper: Mapper[Any], _connection: Any, state: InstanceState[Any]) -> None:
-        self._note(state, self.find().mapping.box(state.obj()))
+        self._note(state, _SAME)
 
-    def _note(
-        self, state: InstanceState[Any], before: bool | None, *, is_new: bool = False
-    ) -> None:
+    def _mapping(self, state: InstanceState[Any]) -> BoundMapping:
+        """As the flush at work has found it, if it has: to find it takes longer than all else here."""
+        pending = state.session.info.get(_PENDING) if state.session else None
+        flush: _Flush | None = pending.get(self) if pending else None
+        return (flush.services if flush else self.find()).mapping
+
+    def _note(self, state: InstanceState[Any], before: bool | _Before | None) -> None:
         session = state.session
         if session is None:
             return
-        pending: dict[Capture, _Flush] = session.info.setdefault(_PENDING, {})
+        info = session.info
+        pending: dict[Capture, _Flush] = info.get(_PENDING) or info.setdefault(_PENDING, {})
         flush = pending.get(self)
         if flush is None:
-            flush = pending[self] = _Flush(self.find(), [])
-        flush.noted.append((state.obj(), before, is_new))
+            flush = pending[self] = _Flush(self.find(), {})
+        if flush.noted.get(state, _SAME) is _SAME:
+            flush.noted[state] = before
 
-    def write(self, session: Session, changes: dict[str | None, list[Change]]) -> None:
+    def write(self, session: Session, changes: Mapping[str | None, Iterable[Change]]) -> None:
         """Changes by tenant, on the session's own connection: into the outbox.
 
         A box that follows Mailchimp goes into the ledger only: there is nothing to send back.
@@ -146,26 +181,33 @@ class Capture:
 
 
 class _Flush(NamedTuple):
-    """What is noted of customers while a session flushes.
+    """What is noted of customers while a session flushes, to be read at its end in one go.
 
-    :param noted: the customer, the box before, and whether the row is new.
+    :param noted: the customer's state, and the box before.
     """
 
     services: Services
-    noted: list[tuple[Any, bool | None, bool]]
+    noted: dict[InstanceState[Any], bool | _Before | None]
 
-    def changes(self) -> dict[str | None, list[Change]]:
-        """By tenant."""
-        mapping = self.services.mapping
-        found: dict[str | None, list[Change]] = {}
-        for customer, before, is_new in self.noted:
-            key, now = mapping.key_of(customer), mapping.box(customer)
-            change = Change(key, is_new=is_new)
-            if now is not None and now is not before and (now or not is_new):
-                email, own_list = _text(mapping.email_of(customer)), mapping.list_of(customer)
-                change = Change(key, now, before, is_new, email, own_list)
-            found.setdefault(mapping.tenant_of(customer), []).append(change)
-        return found
+    def changes(self) -> dict[str | None, Iterable[Change]]:
+        """By tenant; each is made when it is written down, as thousands at once cost more."""
+        tenant_of = self.services.mapping.tenant_of
+        found: dict[str | None, list[InstanceState[Any]]] = {}
+        for state in self.noted:
+            found.setdefault(tenant_of(state.obj()), []).append(state)
+        return {tenant: map(self._change, states) for tenant, states in found.items()}
+
+    def _change(self, state: InstanceState[Any]) -> Change:
+        mapping, customer, before = self.services.mapping, state.obj(), self.noted[state]
+        key = mapping.key_of(customer)
+        if before is _SAME:
+            return Change(key)
+        now, is_new = mapping.box(customer), before is _NEW
+        if now is None or now is before or (is_new and not now):
+            return Change(key, is_new=is_new)
+        previous = before if isinstance(before, bool) else None
+        email, own_list = _text(mapping.email_of(customer)), mapping.list_of(customer)
+        return Change(key, now, previous, is_new, email, own_list)
 
 
 def _facts(services: Services, session: Session) -> Facts:
@@ -186,16 +228,21 @@ def _facts(services: Services, session: Session) -> Facts:
     )
 
 
-def _keep_old(_target: Any, _value: Any, _old: Any, _initiator: Any) -> None:
-    """Nothing: the listener is there for its ``active_history``."""
+def _keep_old(_target: Any, value: Any, _old: Any, _initiator: Any, **_key: Any) -> Any:
+    """The value as it is: the listener is there for its ``active_history``."""
+    return value
 
 
-def _box_before(mapping: BoundMapping, state: InstanceState[Any]) -> bool | None:
+def _has_changed(state: InstanceState[Any], name: str) -> bool:
+    return state.get_history(name, _AS_IT_IS).has_changes()
+
+
+def _box_before(mapping: BoundMapping, state: InstanceState[Any]) -> bool | _Before | None:
     name = mapping.mapping.opt_in
-    if name not in state.mapper.attrs:
-        return mapping.box(state.obj())  # a property has no history: found by comparing, later
+    if name not in state.committed_state:
+        return _SAME  # or a property, which has no history: found by comparing, later
     old = state.get_history(name, _AS_IT_IS).deleted
-    return mapping.as_box(old[0]) if old else mapping.box(state.obj())
+    return mapping.as_box(old[0]) if old else _SAME
 
 
 # Sessions

@@ -11,15 +11,17 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from inspect import getattr_static
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     MetaData,
     Table,
     TypeDecorator,
@@ -34,7 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.attributes import instance_dict, instance_state
 
 from .addresses import canonical, canonical_or_none
 from .errors import BadAddress, ConfigError, MailchimpOptinError
@@ -70,7 +72,8 @@ class CustomerMapping:
         changed, the host's value counts. The attribute is a text, a number, a date or a property with a
         setter.
     :param depends_on: names of the attributes that the callables read; without it every change of a
-        customer is looked at as soon as one source is a callable or a property.
+        customer is looked at as soon as one source is a callable, a property or a column that the
+        database works out.
     """
 
     email: Source
@@ -135,6 +138,8 @@ class BoundMapping:
         self.model = model
         self.mapping = mapping
         self._check()
+        self._box, self._email = self._reader(mapping.opt_in), self._reader(mapping.email)
+        self._key = [self._reader(name) for name in self._key_names()]
         self.watched: frozenset[str]
         self.watch_all: bool
         self.watched, self.watch_all = self._watched()
@@ -258,9 +263,24 @@ class BoundMapping:
         known = {attribute.key for attribute in self.mapper.attrs}
         names = set(self._names())
         opaque = any(callable(s) for s in self._sources()) or bool(names - known)
+        opaque = opaque or any(_follows_others(self.mapper.columns.get(name)) for name in names)
         return frozenset(names & known), opaque and not self.mapping.depends_on
 
     # Reading
+
+    def _reader(self, source: Source) -> Callable[[Any], Any]:
+        """What reads a source of a customer: a column's value where it lies, if it is loaded."""
+        if callable(source):
+            return source
+        read = attrgetter(source)
+        if source not in self.mapper.column_attrs:
+            return read
+
+        def loaded(customer: Any) -> Any:
+            values = instance_dict(customer)
+            return values[source] if source in values else read(customer)
+
+        return loaded
 
     def snapshot(self, customer: Any) -> Snapshot:
         """The customer as their row says now. Never raises, whatever the row or the mapping does."""
@@ -320,8 +340,8 @@ class BoundMapping:
     def email_of(self, customer: Any) -> object:
         """The address as the row has it, or None if the mapping can't tell."""
         try:
-            return _value(customer, self.mapping.email)
-        except _MappingFailed:
+            return self._email(customer)
+        except Exception:
             return None
 
     def list_of(self, customer: Any) -> str | None:
@@ -348,12 +368,11 @@ class BoundMapping:
         state = instance_state(customer)
         if state.key is not None:
             return self.key_from(state.key[1])
-        return self.key_from(self.mapper.primary_key_from_instance(customer))
+        return self.key_from([read(customer) for read in self._key])
 
-    def key_from(self, identity: Iterable[Any]) -> str:
+    def key_from(self, identity: Sequence[Any]) -> str:
         """The text of a primary key: the value itself, or a JSON list for a composite one."""
-        parts = [str(part) for part in identity]
-        return parts[0] if len(parts) == 1 else json.dumps(parts)
+        return str(identity[0]) if len(identity) == 1 else json.dumps([str(p) for p in identity])
 
     def identity(self, key: str) -> tuple[Any, ...]:
         """The primary key again, in the columns' own types."""
@@ -478,7 +497,7 @@ class BoundMapping:
             for row in session.execute(narrow(select(*columns))).all()
         ]
 
-    def _of_row(self, identity: Iterable[Any], values: Mapping[Any, Any]) -> Snapshot:
+    def _of_row(self, identity: Sequence[Any], values: Mapping[Any, Any]) -> Snapshot:
         source = self.mapping.tenant
         tenant = "" if source is None else tenant_name(values[source])
         return self._snapshot(self.key_from(identity), tenant, values.__getitem__)
@@ -520,7 +539,7 @@ class BoundMapping:
 
     def box(self, customer: Any) -> bool | None:
         """The checkbox as the row says."""
-        return as_box(getattr(customer, self.mapping.opt_in))
+        return as_box(self._box(customer))
 
 
 def as_box(value: Any) -> bool | None:
@@ -539,6 +558,14 @@ def _python_type(column: Any) -> Any:
         return column.type.python_type
     except NotImplementedError:
         return None
+
+
+def _follows_others(column: Any) -> bool:
+    """Whether the database works a column's value out, when others change."""
+    if column is None:
+        return False
+    own = isinstance(column, Column)
+    return not own or bool(column.computed or column.onupdate or column.server_onupdate)
 
 
 def _can_be_pulled(column: Any) -> bool:

@@ -68,7 +68,7 @@ class Noted(NamedTuple):
 
 
 def rows(
-    tenant: str | None, changes: list[Change], at: datetime, facts: Facts | None
+    tenant: str | None, changes: Iterable[Change], at: datetime, facts: Facts | None
 ) -> list[dict[str, Any]]:
     """The rows of the table for these changes.
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,9 +55,11 @@ WAKE = "mailchimp_optin_wake"
 _TRIES = 6
 
 
-def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
-    """Slices short enough for one statement's bound values."""
-    return (items[start : start + size] for start in range(0, len(items), size))
+def chunks(items: Iterable[Any], size: int = 500) -> Iterator[list[Any]]:
+    """Lists short enough for one statement's bound values, each made when it is asked for."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def utc_now() -> datetime:

@@ -15,7 +15,14 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    column_property,
+    mapped_column,
+    relationship,
+)
 
 from flask_mailchimp_optin.errors import ConfigError
 from flask_mailchimp_optin.mapping import BoundMapping, CustomerMapping, as_box, tenant_name
@@ -40,6 +47,9 @@ class Person(Base):
     number_box: Mapped[int | None]
     own_flag: Mapped[bool | None]
     orders: Mapped[list[Order]] = relationship()
+    hello: Mapped[str | None] = mapped_column(sa.Computed("'Dear ' || first"))
+    saved: Mapped[date | None] = mapped_column(onupdate=sa.func.current_date())
+    initial: Mapped[str | None] = column_property(sa.literal_column("substr(first, 1, 1)"))
 
     @property
     def shown(self) -> str:
@@ -292,6 +302,9 @@ def test_any_merge_value_is_valid_json_within_the_limit(value: object) -> None:
             id="property-that-says-what-it-reads",
         ),
         pytest.param({"email": lambda p: p.email}, {"optin"}, True, id="callable-address"),
+        pytest.param({"merge_fields": {"A": "hello"}}, {"email", "optin", "hello"}, True, id="computed"),
+        pytest.param({"merge_fields": {"A": "saved"}}, {"email", "optin", "saved"}, True, id="saved"),
+        pytest.param({"merge_fields": {"A": "initial"}}, {"email", "optin", "initial"}, True, id="sql"),
     ],
 )  # fmt: skip
 def test_what_is_watched_follows_from_the_mapping(
