@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, and_, delete, exists, func, insert, or_, select
@@ -24,7 +25,7 @@ LIMIT = 500
 #: What may be a list's id; a host's column may hold any text.
 _LIST = re.compile(r"[\w-]{1,40}", re.ASCII)
 #: As often more rows of the same customers are looked for, before a no waits for its turn.
-_FAR = 3
+_FAR = 4
 
 
 class Change(NamedTuple):
@@ -130,9 +131,10 @@ def oldest(tx: Transaction, services: Services, tenant: str) -> list[Row[Any]]:
 
     A no goes ahead of everything, together with all else that waits of the same customers.
     """
-    nos = _first(tx, services, tenant, nos=True)
-    ahead = _with_all_of_theirs(tx, services, tenant, nos) if nos else None
-    return ahead or _first(tx, services, tenant)
+    nos, rows = _first(tx, services, tenant, nos=True), _first(tx, services, tenant)
+    if not nos or nos[0].id == rows[0].id:
+        return rows
+    return _with_all_of_theirs(tx, services, tenant, nos) or rows
 
 
 def _first(
@@ -157,33 +159,41 @@ def _with_all_of_theirs(
 ) -> list[Row[Any]] | None:
     """These rows and all others of the same customers; None if that drags in ever more.
 
-    Of who came from another tenant, what waits there is left to that one.
+    What many changed at once, after the last of them, may wait for its turn: of a million who say no,
+    each batch would have to read all the others. Of who came from another tenant, what waits there is
+    left to that one.
     """
-    taken, known = {row.id: row for row in some}, set[str]()
+    taken = {row.id: row for row in some}
     for _ in range(_FAR):
-        keys = {noted.change.key for row in taken.values() for noted in unpack(row)} - known
-        if not keys:
+        keys = {noted.change.key for row in taken.values() for noted in unpack(row)}
+        about = (row for row, _ in _about(tx, services, keys, until=max(taken)))
+        more = {row.id: row for row in about if row.tenant in (tenant, None)}
+        if more.keys() <= taken.keys():
             return [taken[id_] for id_ in sorted(taken)]
-        known |= keys
-        about = (row for row, _ in _about(tx, services, keys))
-        taken |= {row.id: row for row in about if row.tenant in (tenant, None)}
+        taken |= more
     return None
 
 
 def _about(
-    tx: Transaction, services: Services, keys: Iterable[str]
+    tx: Transaction, services: Services, keys: Iterable[str], until: int | None = None
 ) -> Iterator[tuple[Row[Any], list[Noted]]]:
-    """The rows that say something of these customers, each with what it says of them."""
+    """The rows that say something of these customers, each with what it says of them.
+
+    :param until: rows of several customers are left out after this one.
+    """
     table, wanted = services.tables.outbox, set(keys)
     if tx.value(select(func.min(table.c.id))) is None:
         return  # as nearly always
+    rows = list[Row[Any]]()
+    for chunk in chunks(wanted):
+        rows += tx.rows(select(table).where(table.c.customer_key.in_(chunk)))
     several = and_(table.c.customer_key.is_(None), table.c.changes.isnot(None))
-    for n, chunk in enumerate(chunks(sorted(wanted))):
-        theirs = table.c.customer_key.in_(chunk)
-        for row in tx.rows(select(table).where(theirs if n else or_(theirs, several))):
-            said = [noted for noted in unpack(row) if noted.change.key in wanted]
-            if said:
-                yield row, said
+    if until is not None:
+        several &= table.c.id <= until
+    for row in chain(rows, tx.rows(select(table).where(several))):
+        said = [noted for noted in unpack(row) if noted.change.key in wanted]
+        if said:
+            yield row, said
 
 
 def changed(tx: Transaction, services: Services, keys: Iterable[str]) -> set[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from flask_mailchimp_optin.outbox import unpack
-from tests.house import Customer, Host, db
+from flask_mailchimp_optin.outbox import oldest, unpack
+from flask_mailchimp_optin.testing import MailchimpSandbox
+from tests.house import MAPPING, Clock, Customer, Host, db, hosting
 
 
 def outbox(host: Host) -> list[tuple[str | None, bool | None]]:
@@ -234,6 +237,22 @@ def test_raw_sql_is_found_by_the_daily_sync(quiet: Host) -> None:
     assert quiet.history(1)[0].source == "found in the database"
 
 
+def test_what_a_callable_reads_elsewhere_is_found_by_the_daily_sync(
+    tmp_path: Path, sandbox: MailchimpSandbox, clock: Clock
+) -> None:
+    shops = {"1": "Bern"}
+    mapping = replace(MAPPING, merge_fields={"LNAME": lambda customer: shops[str(customer.id)]})
+    with hosting(tmp_path, sandbox, clock, mapping=mapping) as host:
+        host.connect()
+        host.add("ada@example.com", wants_news=True)
+        host.work()
+        shops["1"] = "Basel"
+        clock.turn(days=2)
+        host.work()
+        member = sandbox.members(host.list_id)["ada@example.com"]
+    assert member["merge_fields"]["LNAME"] == "Basel"
+
+
 def test_a_row_deleted_by_raw_sql_is_found_by_the_daily_sync(quiet: Host) -> None:
     with quiet.app.app_context():
         db.session.execute(sa.text("DELETE FROM customer WHERE id = 1"))
@@ -315,3 +334,29 @@ def test_one_flush_is_one_insert_however_many_customers(quiet: Host) -> None:
         sa.event.remove(db.engine, "before_cursor_execute", note)
     assert len(statements) == 1
     assert statements[0].startswith("INSERT INTO mailchimp_optin_outbox")
+
+
+def test_a_no_is_taken_out_first_with_all_that_waits_of_the_same_customers(connected: Host) -> None:
+    a, b, c, d, e = (connected.add(f"{name}@example.com", wants_news=True) for name in "abcde")
+    connected.work()
+
+    def together(*keys: int) -> None:
+        with connected.app.app_context():
+            for customer in [db.session.get_one(Customer, key) for key in keys]:
+                customer.given_name = f"{customer.given_name}!"
+            db.session.commit()
+
+    together(e)
+    together(a, b)
+    connected.change(a, wants_news=False)
+    connected.change(b, family_name="B")
+    together(a, c)
+    connected.change(a, wants_news=True)
+    together(c, d)
+    together(b, c)
+    first, *ahead, later, last = (row.id for row in connected.rows("outbox"))
+    services = connected.services
+    with connected.app.app_context(), services.begin() as tx:
+        assert [row.id for row in oldest(tx, services, "")] == ahead
+        tx.execute(sa.delete(services.tables.outbox).where(services.tables.outbox.c.id.in_(ahead)))
+        assert [row.id for row in oldest(tx, services, "")] == [first, later, last]
