@@ -75,7 +75,8 @@ def _the_outbox_is_written_after_the_commit() -> None:
     write = capture.Capture.write
 
     def later(self: Any, session: Session, changes: Any) -> None:
-        session.info.setdefault("later", []).append((self, changes))
+        read = {tenant: list(some) for tenant, some in changes.items()}
+        session.info.setdefault("later", []).append((self, read))
 
     def after_commit(session: Session) -> None:
         for self, changes in session.info.pop("later", ()):
