@@ -66,7 +66,7 @@ class Capture:
 
     def __init__(self, model: type[Any], find: Callable[[], Services]) -> None:
         self.find = find
-        # SQLAlchemy calls us with the state and without a wrapper, which takes it as long as we take.
+        # Called with the states, not the objects, and without a wrapper, which costs as much as we do.
         bare: dict[str, Any] = {"raw": True, "retval": True, "propagate": True}
         event.listen(model, "after_insert", self._inserted, **bare)
         event.listen(model, "before_update", self._updating, **bare)
@@ -118,8 +118,7 @@ class Capture:
         session = state.session
         if session is None:
             return
-        info = session.info
-        pending: dict[Capture, _Flush] = info.get(_PENDING) or info.setdefault(_PENDING, {})
+        pending: dict[Capture, _Flush] = session.info.setdefault(_PENDING, {})
         flush = pending.get(self)
         if flush is None:
             flush = pending[self] = _Flush(self.find(), {})

@@ -132,7 +132,8 @@ def oldest(tx: Transaction, services: Services, tenant: str) -> list[Row[Any]]:
     A no goes ahead of everything, together with all else that waits of the same customers.
     """
     nos, rows = _first(tx, services, tenant, nos=True), _first(tx, services, tenant)
-    if not nos or nos[0].id == rows[0].id:
+    # Another tenant's worker may have taken nobody's rows out between the two.
+    if not nos or not rows or nos[0].id == rows[0].id:
         return rows
     return _with_all_of_theirs(tx, services, tenant, nos) or rows
 
